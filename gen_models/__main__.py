@@ -1,0 +1,242 @@
+"""The command line: list, train and sample entries; the page's events, printed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gen_models import __version__, checkpoint, data, device, render, zoo
+from gen_models.interface import BadInput, Choices, Denoises, Frame, checked_seed, options
+from gen_models.training import Progress
+
+BAR = 28  # characters
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; 0 when it worked, 2 when something has to be mended first, 130 after Ctrl-C."""
+    parser = _parser()
+    known, rest = parser.parse_known_args(arguments)
+    if rest and known.command != "sample":
+        parser.error(f"unknown argument {rest[0]}")
+    try:
+        return known.run(known, rest)
+    except BadInput as error:
+        print(f"gen_models: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        return 0
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m gen_models", description="A playground of generative models.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    def command(name: str, run, words: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=words, description=words)
+        sub.add_argument("--checkpoints", type=Path, default=zoo.BUNDLED_ROOT, help="the folder of checkpoints")
+        sub.set_defaults(run=run)
+        return sub
+
+    command("list", _list, "List the entries: model, data, parameters, and whether a checkpoint is there.")
+    train = command("train", _train, "Train an entry by its recipe; goes on with an unfinished training.")
+    train.add_argument("entry")
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    train.add_argument("--restart", action="store_true", help="start anew, even over a finished or unfinished training")
+    sample = command("sample", _sample, "Draw samples; the method's own options follow as --name value.")
+    sample.add_argument("entry")
+    sample.add_argument("--n", type=int, default=16, help="how many; sample k has seed SEED + k")
+    sample.add_argument("--seed", type=int, default=0)
+    sample.add_argument("--label", help="a class by name or number; without it sample k has class k mod their number")
+    sample.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    sample.add_argument("--out", type=Path, required=True, help="grid.png, raw.npy, or a folder: one file per sample")
+    return parser
+
+
+# ---- list ------------------------------------------------------------------------------------------------------
+
+
+def _list(known: argparse.Namespace, rest: Sequence[str]) -> int:
+    shelf = zoo.Shelf(known.checkpoints)
+    there = shelf.names()
+    rows = [("entry", "model", "data", "parameters", "checkpoint")]
+    for name in dict.fromkeys([*zoo.ZOO, *there]):
+        try:
+            card = shelf.card(name) if name in there else {}
+            entry = zoo.entry_of(card) if card else zoo.ZOO[name]
+        except BadInput as error:
+            rows.append((name, "?", "?", "?", str(error)))
+            continue
+        weights, training = card.get("weights", {}), card.get("training", {})
+        parameters = f"{weights['parameters']:,}" if weights else ""
+        facts = f"{training.get('steps')} steps, {training.get('seconds')} s" if weights else f"missing: train {name}"
+        rows.append((name, entry.model.__name__, entry.data or "own data", parameters, facts))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    return 0
+
+
+# ---- train -----------------------------------------------------------------------------------------------------
+
+
+def _train(known: argparse.Namespace, rest: Sequence[str]) -> int:
+    entry, folder = _zoo_entry(known.entry), known.checkpoints / known.entry
+    seed, where = checked_seed(known.seed), device.choose(known.device)
+    state = folder / zoo.STATE
+    if known.restart:
+        state.unlink(missing_ok=True)
+    elif (folder / checkpoint.CARD).exists() and not state.exists():
+        print(f"{known.entry} is trained already ({folder}); --restart trains it anew.")
+        return 0
+    if state.exists():
+        print(f"going on with the training in {state}")
+    source = data.load(entry.data)
+    progress = None
+    for progress in zoo.run(entry, source, seed=seed, device=where, folder=folder):
+        _bar(progress)
+    print(f"\nsaved in {folder}" + (f" after {_clock(progress.seconds)}" if progress else ""))
+    return 0
+
+
+def _zoo_entry(name: str) -> zoo.Entry:
+    if name not in zoo.ZOO:
+        raise BadInput(f"There is no entry {name!r} to train; choose one of {', '.join(zoo.ZOO)}.")
+    return zoo.ZOO[name]
+
+
+def _bar(progress: Progress) -> None:
+    """One line: rewritten on a terminal, a new one every half minute in a log."""
+    left = progress.seconds * (1 - progress.done) / progress.done if progress.done else 0.0
+    figures = "  ".join(f"{name} {value:.4g}" for name, value in progress.show.items())
+    done = round(BAR * progress.done)
+    line = (
+        f"{progress.stage} [{'=' * done}{' ' * (BAR - done)}] step {progress.step}/{progress.total}  "
+        f"{progress.examples_per_second:,.0f} examples/s  {_clock(left)} left  {figures}"
+    )
+    if sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns - 1
+        print("\r" + line[:width].ljust(width), end="", flush=True)
+    elif progress.done >= 1 or time.monotonic() - _bar.last > 30:
+        _bar.last = time.monotonic()
+        print(line, flush=True)
+
+
+_bar.last = float("-inf")
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+# ---- sample ----------------------------------------------------------------------------------------------------
+
+
+def _sample(known: argparse.Namespace, rest: Sequence[str]) -> int:
+    if known.n < 1 or known.n > 100_000:
+        raise BadInput(f"--n is a number from 1 to 100000; got {known.n}.")
+    if known.out.suffix not in ("", ".png", ".npy"):
+        raise BadInput(f"--out is a .png, a .npy or a folder; got {known.out}.")
+    if known.entry in zoo.ZOO and not (known.checkpoints / known.entry / checkpoint.CARD).exists():
+        raise BadInput(f"{known.entry} has no checkpoint yet: run `python -m gen_models train {known.entry}` first.")
+    shelf = zoo.Shelf(known.checkpoints)
+    entry = shelf.entry(known.entry)
+    values = _options(rest, options(entry.model.sample, entry.limits()))
+    seed = checked_seed(known.seed, known.n)
+    zoo.label_rows(entry.labels, 1, known.label)
+    where = device.choose(known.device)
+    model = zoo.load(known.entry, shelf, where)
+    x, shown = [], 0
+    batch = 256 if isinstance(model, Denoises) else 4096
+    for first in range(0, known.n, batch):
+        count = min(batch, known.n - first)
+        last: Frame | None = None
+        for last in zoo.sample(model, seed + first, count, label=known.label, first=first, **values):
+            shown = _count(first, count, known.n, last, shown)
+        x.append(last.x.cpu().numpy())
+    recipe = {"entry": known.entry, "seed": seed, "n": known.n, "label": known.label, **values, "version": __version__}
+    _write(known.out, np.concatenate(x), entry.where, recipe, entry.labels)
+    print(f"\nwrote {known.out}", file=sys.stderr)
+    return 0
+
+
+def _count(first: int, count: int, n: int, frame: Frame, shown: float) -> float:
+    """The progress of sampling on standard error; at most ten lines a second."""
+    now = time.monotonic()
+    if now - shown < 0.1 and frame.step < frame.total:
+        return shown
+    print(f"\rsamples {first + 1}-{first + count} of {n}, step {frame.step}/{frame.total}", end="", file=sys.stderr)
+    return now
+
+
+def _options(words: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any]:
+    """`--name value` and `--name=value` pairs; BadInput for anything else, with what there is."""
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
+    for name, option in known.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", f"--{name}", dest=name, default=argparse.SUPPRESS)
+    try:
+        values, rest = parser.parse_known_args(list(words))
+    except argparse.ArgumentError as error:
+        raise BadInput(f"{error}.") from None
+    if rest:
+        there = "; ".join(f"--{name} {_allowed(option)}" for name, option in known.items()) or "none"
+        raise BadInput(f"{rest[0]} is no option of this entry. Its options: {there}.")
+    return {name: known[name].check(value) for name, value in vars(values).items()}
+
+
+def _allowed(option: Any) -> str:
+    if isinstance(option.allowed, Choices):
+        return "|".join(map(str, option.allowed.values))
+    return f"{option.allowed.low:g}..{option.allowed.high:g}"
+
+
+def _write(out: Path, x: np.ndarray, space: Any, recipe: Mapping[str, Any], labels: Sequence[str]) -> None:
+    """A grid, the raw array, or one file per sample; BadInput when it cannot be written."""
+    try:
+        if out.suffix == ".npy":
+            out.parent.mkdir(parents=True, exist_ok=True)
+            np.save(out, x)
+        elif out.suffix == ".png":
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_bytes(render.png(render.grid(_tensor(x), space), recipe))
+        else:
+            out.mkdir(parents=True, exist_ok=True)
+            for k, row in enumerate(x):
+                _write_one(out, k, row, space, recipe, labels)
+    except OSError as error:
+        raise BadInput(f"{out} cannot be written ({error.strerror}); choose another place for --out.") from None
+
+
+def _write_one(
+    out: Path, k: int, row: np.ndarray, space: Any, recipe: Mapping[str, Any], labels: Sequence[str]
+) -> None:
+    seed = recipe["seed"] + k
+    label = recipe["label"] if recipe["label"] is not None else (labels[k % len(labels)] if labels else None)
+    name = f"{k:05d}-seed{seed}"
+    if space.kind == "image":
+        own = {**recipe, "seed": seed, "n": 1, "label": label}
+        (out / f"{name}.png").write_bytes(render.png(render.picture(_tensor(row), space), own))
+    else:
+        (out / f"{name}.json").write_text(json.dumps({"x": row.tolist(), **recipe, "seed": seed}))
+
+
+def _tensor(x: np.ndarray):
+    import torch
+
+    return torch.from_numpy(x)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""One file per family; a class bears its paper's name."""

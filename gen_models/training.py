@@ -1,0 +1,308 @@
+"""The only training loop: players take turns, figures are averaged, an averaged copy of the weights is shown.
+
+Averaging weights: Acceleration of Stochastic Approximation by Averaging (Polyak and Juditsky, 1992); the exponential
+form as in Denoising Diffusion Probabilistic Models (Ho, Jain and Abbeel, 2020), arXiv 2006.11239.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from gen_models.interface import BadInput, Data, GenerativeModel, Turn
+from gen_models.noise import mixed
+
+REPORT = 0.1  # seconds between two reports, at least
+LOOK = 0.25  # seconds between two looks, at least
+LOOK_SHARE = 6  # a look that took s seconds is followed by at least LOOK_SHARE * s seconds of training
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stretch of training; each starts with fresh optimizers."""
+
+    steps: int
+    seconds: float | None = None  # ends earlier, when this much time was spent
+    turns: Mapping[str, int] = field(default_factory=dict)  # moves per step of each player, 1 unless said; 0 = frozen
+    batch_size: int | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained: one flat class for every family."""
+
+    stages: Mapping[str, Stage]
+    batch_size: int = 128
+    lr: float | Mapping[str, float] = 1e-3  # per player where they differ
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    schedule: Literal["constant", "cosine"] = "cosine"  # after the warm-up; cosine goes to 0 at the stage's end
+    warmup: int = 0  # steps
+    ema: float = 0.0  # decay per step of the averaged copy; 0 = no average
+    clip: float = 0.0  # largest norm of a player's gradient; 0 = no limit
+
+
+class Progress(NamedTuple):
+    """What training reports: figures are means since the last report; step and done (0..1) count in the stage."""
+
+    stage: str
+    step: int
+    total: int
+    show: Mapping[str, float]
+    examples_per_second: float
+    seen: Any = None  # what look() returned, when it was called
+    done: float = 0.0
+    seconds: float = 0.0  # spent on training so far, all stages and resumed runs together
+
+
+class Training:
+    """An iterable of Progress. It reads no file and writes none; closing the iterator keeps what was learnt.
+
+    Bit-identical for one seed on one device, thread count and version, unless a stage has a time limit.
+    """
+
+    def __init__(
+        self,
+        model: GenerativeModel,
+        data: Data,
+        recipe: Recipe,
+        *,
+        seed: int = 0,
+        device: str | torch.device = "cpu",
+        look: Callable[[GenerativeModel], Any] | None = None,
+        teacher: GenerativeModel | None = None,
+    ):
+        self.model = model.to(device).train()
+        self.data, self.recipe, self.seed, self.look = data, recipe, seed, look
+        self.device = torch.device(device)
+        self.teacher = teacher.to(device).eval().requires_grad_(False) if teacher is not None else None
+        self._shown = copy.deepcopy(self.model).eval().requires_grad_(False)
+        self._optimizers: dict[str, torch.optim.Optimizer] = {}
+        self.begun = False
+        self.position, self.step, self.elapsed = 0, 0, 0.0  # stage, steps and seconds within it
+        self.seconds, self.examples = 0.0, 0
+        self._enter()
+
+    # ---- what is looked at and saved ---------------------------------------------------------------------------
+
+    @property
+    def shown(self) -> GenerativeModel:
+        """The averaged copy (the plain weights without an average), buffers included, in eval mode."""
+        with torch.no_grad():
+            if not self.recipe.ema:
+                for mine, theirs in zip(self._shown.parameters(), self.model.parameters(), strict=True):
+                    mine.copy_(theirs)
+            for mine, theirs in zip(self._shown.buffers(), self.model.buffers(), strict=True):
+                mine.copy_(theirs)
+        return self._shown
+
+    @property
+    def finished(self) -> bool:
+        return self.position >= len(self.recipe.stages)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a later Training of the same model, data, recipe and seed needs to go on from here."""
+        return {
+            "begun": self.begun,
+            "position": self.position,
+            "step": self.step,
+            "elapsed": self.elapsed,
+            "seconds": self.seconds,
+            "examples": self.examples,
+            "model": self.model.state_dict(),
+            "shown": self.shown.state_dict(),
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self._optimizers.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on from `state`; BadInput when it belongs to another model or recipe."""
+        try:
+            self.model.load_state_dict(state["model"])
+            self._shown.load_state_dict(state["shown"])
+            for name in ("begun", "position", "step", "elapsed", "seconds", "examples"):
+                setattr(self, name, state[name])
+            self._enter()
+            for name, optimizer in self._optimizers.items():
+                optimizer.load_state_dict(state["optimizers"][name])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise BadInput(f"This unfinished training belongs to another model or recipe; start anew. ({error})") from None
+
+    # ---- the loop ----------------------------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[Progress]:
+        clock = _Clock()
+        if not self.begun:
+            self._begin()
+            self._spend(clock)
+            yield self._report({}, 0.0, self._seen(clock))
+            clock.resume()
+        while not self.finished:
+            name, stage = self._stage
+            sums: dict[str, list] = {}
+            counted = clock.reset()
+            while not self._stage_over(stage):
+                counted += self._play(name, stage, sums)
+                self._spend(clock)
+                over = self._stage_over(stage)
+                if over or clock.report_due or clock.look_due and self.look:
+                    seen = self._seen(clock) if over or clock.look_due else None
+                    report = self._report(sums, clock.rate(counted), seen)
+                    sums, counted = {}, clock.reset()
+                    yield report
+                    clock.resume()
+            self.position, self.step, self.elapsed = self.position + 1, 0, 0.0
+            self._enter()
+
+    @property
+    def _stage(self) -> tuple[str, Stage]:
+        return list(self.recipe.stages.items())[self.position]
+
+    def _stage_over(self, stage: Stage) -> bool:
+        return self.step >= stage.steps or stage.seconds is not None and self.elapsed >= stage.seconds
+
+    def _done(self, stage: Stage) -> float:
+        done = self.step / max(stage.steps, 1)
+        return min(1.0, max(done, self.elapsed / stage.seconds) if stage.seconds else done)
+
+    def _parameters(self, player: str) -> list[nn.Parameter]:
+        return [p for p in self.model.get_submodule(player).parameters() if p.requires_grad]
+
+    def _enter(self) -> None:
+        """Fresh optimizers for the stage at hand."""
+        self._optimizers = {}
+        if self.finished:
+            return
+        for player in self.model.players:
+            if self._stage[1].turns.get(player, 1):
+                self._optimizers[player] = self._optimizer(player)
+
+    def _optimizer(self, player: str) -> torch.optim.Optimizer:
+        recipe, parameters = self.recipe, self._parameters(player)
+        lr = recipe.lr[player] if isinstance(recipe.lr, Mapping) else recipe.lr
+        if recipe.optimizer == "sgd":
+            return torch.optim.SGD(parameters, lr, momentum=recipe.betas[0], weight_decay=recipe.weight_decay)
+        kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
+        return kind(parameters, lr, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True)
+
+    def _rng(self, *what: int | str) -> torch.Generator:
+        return torch.Generator().manual_seed(mixed(self.seed, *what))
+
+    def _batch(self, n: int, rng: torch.Generator):
+        return type(batch := self.data.batch(n, rng))(*(None if t is None else t.to(self.device) for t in batch))
+
+    def _begin(self) -> None:
+        with torch.no_grad():
+            batch = self._batch(max(self.recipe.batch_size, 512), self._rng("begin", "batch"))
+            self.model.begin(batch, self._rng("begin"), self.teacher)
+            self._shown.load_state_dict(self.model.state_dict())
+        self.begun = True
+
+    def _play(self, name: str, stage: Stage, sums: dict[str, list]) -> int:
+        """One step: every player's turns, in the order of `players`; the number of examples seen."""
+        examples, done, size = 0, self._done(stage), stage.batch_size or self.recipe.batch_size
+        for player, optimizer in self._optimizers.items():
+            for i in range(stage.turns.get(player, 1)):
+                where = (name, self.step, player, i)
+                batch = self._batch(size, self._rng(*where, "batch"))
+                loss = self.model.loss(batch, Turn(player, name, self.step, done, self._rng(*where), self.teacher))
+                self._descend(player, optimizer, loss.minimise, done)
+                for figure, value in loss.show.items():
+                    total = sums.setdefault(figure, [0.0, 0])
+                    total[0], total[1] = total[0] + value.detach().float().mean(), total[1] + 1
+                examples += len(batch.x)
+        self.step += 1
+        self.examples += examples
+        if self.recipe.ema:
+            self._average(min(self.recipe.ema, self.step / (self.step + 9)))
+        return examples
+
+    def _descend(self, player: str, optimizer: torch.optim.Optimizer, loss: Tensor, done: float) -> None:
+        """A gradient step of this player's parameters alone; a loss that is not finite changes nothing."""
+        parameters = self._parameters(player)
+        for p, gradient in zip(parameters, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
+            p.grad = gradient
+        norm = nn.utils.clip_grad_norm_(parameters, self.recipe.clip or math.inf)
+        if not math.isfinite(norm):
+            raise BadInput(
+                f"The loss of the {player or 'model'} is no longer finite at step {self.step}: lower the learning rate "
+                "or raise the batch size, then train again. What was learnt before is kept."
+            )
+        factor = min(1.0, (self.step + 1) / self.recipe.warmup) if self.recipe.warmup else 1.0
+        if self.recipe.schedule == "cosine":
+            factor *= 0.5 + 0.5 * math.cos(math.pi * done)
+        for group in optimizer.param_groups:
+            group["lr"] = factor * (self.recipe.lr[player] if isinstance(self.recipe.lr, Mapping) else self.recipe.lr)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    @torch.no_grad()
+    def _average(self, decay: float) -> None:
+        mine, theirs = list(self._shown.parameters()), list(self.model.parameters())
+        torch._foreach_lerp_(mine, theirs, 1 - decay)
+
+    # ---- reports -----------------------------------------------------------------------------------------------
+
+    def _spend(self, clock: _Clock) -> None:
+        seconds = clock.lap()
+        self.elapsed += seconds
+        self.seconds += seconds
+
+    def _seen(self, clock: _Clock) -> Any:
+        if self.look is None:
+            return None
+        with torch.no_grad():
+            seen = self.look(self.shown)
+        clock.looked()
+        self._spend(clock)
+        return seen
+
+    def _report(self, sums: Mapping[str, list], rate: float, seen: Any) -> Progress:
+        show = {figure: float(total) / count for figure, (total, count) in sums.items()}
+        if self.finished:
+            return Progress("", 0, 0, show, rate, seen, 1.0, self.seconds)
+        name, stage = self._stage
+        return Progress(name, self.step, stage.steps, show, rate, seen, self._done(stage), self.seconds)
+
+
+class _Clock:
+    """Time spent inside the iterator: what its consumer does between two reports does not count."""
+
+    def __init__(self):
+        self._last = self._since = time.perf_counter()
+        self._next_look = self._last + LOOK
+
+    def lap(self) -> float:
+        now = time.perf_counter()
+        self._last, before = now, self._last
+        return now - before
+
+    def resume(self) -> None:
+        away = time.perf_counter() - self._last
+        self._last, self._since, self._next_look = self._last + away, self._since + away, self._next_look + away
+
+    def reset(self) -> int:
+        self._since = self._last
+        return 0
+
+    @property
+    def report_due(self) -> bool:
+        return self._last - self._since >= REPORT
+
+    @property
+    def look_due(self) -> bool:
+        return self._last >= self._next_look
+
+    def looked(self) -> None:
+        took = time.perf_counter() - self._last
+        self._next_look = self._last + took + max(LOOK, LOOK_SHARE * took)
+
+    def rate(self, examples: int) -> float:
+        return examples / max(self._last - self._since, 1e-9)

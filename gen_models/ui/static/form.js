@@ -1,0 +1,153 @@
+/* A panel's control column: fields from their description, one button that runs and stops. */
+window.gm.forms = {};
+window.gm.dice = () => crypto.getRandomValues(new Uint32Array(1))[0] % (2 ** 32 - 10000);
+window.gm.form = (element, props, server, trigger, watch) => {
+  const gm = window.gm, el = gm.el, id = props.form;
+  const listeners = gm.forms[id]?.listeners ?? new Set();
+  let described = "";
+
+  const put = (name, value) => {
+    props.value = { ...props.value, [name]: value };
+    for (const listener of listeners) listener(gm.plain(props.value), name);
+  };
+
+  /* ---- one field ---- */
+  const makers = {
+    seed(field, key) {
+      const box = el("input", { type: "number", id: key, name: field.name, min: 0, max: 2 ** 32 - 1, step: 1, inputmode: "numeric" });
+      const show = (value) => { box.value = value ?? ""; };
+      const set = (value) => { show(value); put(field.name, value); };
+      box.oninput = () => put(field.name, box.value === "" ? null : Number(box.value));
+      const last = el("button", {
+        type: "button", class: "gm-button", text: "Reuse last", id: `${id}-last`, disabled: gm.lastSeed[id] === undefined,
+        title: gm.lastSeed[id] === undefined ? "nothing has been run yet" : "the seed of the last run",
+        onclick: () => set(gm.lastSeed[id]),
+      });
+      const dice = el("button", { type: "button", class: "gm-button", text: "Dice", id: `${id}-dice`, onclick: () => set(gm.dice()) });
+      return { node: el("div", { class: "gm-row" }, box, dice, last), show };
+    },
+    number(field, key) {
+      const box = el("input", { type: "number", id: key, name: field.name, min: field.low, max: field.high, step: field.step });
+      box.oninput = () => put(field.name, box.value === "" ? null : Number(box.value));
+      return { node: box, show: (value) => { box.value = value ?? ""; } };
+    },
+    slider(field, key) {
+      const to = field.log ? Math.log : (x) => x, from = field.log ? Math.exp : (x) => x;
+      const span = to(field.high) - to(field.low);
+      const whole = (x) => (field.step === "any" ? +x.toPrecision(3) : +(field.low + Math.round((x - field.low) / field.step) * field.step).toFixed(10));
+      const range = el("input", {
+        type: "range", min: 0, max: 1000, step: field.log || field.step === "any" ? 1 : (1000 * field.step) / (span || 1),
+        "aria-label": `${field.label}, slider`,
+      });
+      const box = el("input", { type: "number", id: key, name: field.name, min: field.low, max: field.high, step: field.step });
+      const reset = el("button", { type: "button", class: "gm-reset", text: "Reset", "aria-label": `reset ${field.label}` });
+      const show = (value) => {
+        box.value = value ?? "";
+        const at = ((to(Number(value)) - to(field.low)) / (span || 1)) * 1000;
+        range.value = at;
+        range.style.setProperty("--at", `${Math.min(100, Math.max(0, at / 10))}%`);
+        range.setAttribute("aria-valuetext", String(value));
+        reset.disabled = value === field.default;
+        reset.title = reset.disabled ? "unchanged" : `back to ${field.default}`;
+      };
+      range.oninput = () => { const v = Math.min(field.high, Math.max(field.low, whole(from(to(field.low) + (range.value / 1000) * span)))); show(v); put(field.name, v); };
+      box.oninput = () => { const v = box.value === "" ? null : Number(box.value); if (v !== null) { const kept = box.value; show(v); box.value = kept; } put(field.name, v ?? field.default); };
+      reset.onclick = () => { show(field.default); put(field.name, field.default); };
+      return { node: el("div", { class: "gm-row gm-sliding" }, range, box), aside: reset, show };
+    },
+    choice(field, key) {
+      const list = el("select", { id: key, name: field.name });
+      field.choices.forEach((value, k) => list.append(el("option", { value: k, text: field.shown[k] ?? String(value) })));
+      list.onchange = () => put(field.name, field.choices[list.value]);
+      return { node: list, show: (value) => { list.value = Math.max(0, field.choices.findIndex((other) => other === value)); } };
+    },
+    check(field, key) {
+      const box = el("input", { type: "checkbox", id: key, name: field.name });
+      box.onchange = () => put(field.name, box.checked);
+      return { node: box, show: (value) => { box.checked = Boolean(value); }, inline: true };
+    },
+    text(field, key) {
+      const box = el("textarea", { id: key, name: field.name, rows: 3, spellcheck: "false" });
+      box.oninput = () => put(field.name, box.value);
+      return { node: box, show: (value) => { box.value = value ?? ""; } };
+    },
+  };
+
+  let shows = {};
+  const row = (field) => {
+    const key = `${id}-${field.name}`;
+    const made = makers[field.kind](field, key);
+    shows[field.name] = made.show;
+    made.show(props.value[field.name]);
+    const label = el("label", { for: key, text: field.label });
+    const head = made.inline ? el("div", { class: "gm-head" }, made.node, label) : el("div", { class: "gm-head" }, label, made.aside);
+    const info = field.info ? el("p", { class: "gm-info", text: field.info }) : null;
+    return el("div", { class: `gm-field gm-${field.kind}` }, head, made.inline ? null : made.node, info);
+  };
+
+  /* ---- run and stop ---- */
+  const run = () => {
+    if (gm.running[id]) return;
+    const value = gm.plain(props.value);
+    if (props.fields.some((field) => field.kind === "seed")) {
+      if (value.seed === null || value.seed === undefined) value.seed = gm.dice();
+      gm.lastSeed[id] = value.seed;
+    }
+    gm.running[id] = value.run = crypto.getRandomValues(new Uint32Array(2)).join("-");
+    props.value = value;
+    draw();
+    trigger("run");
+  };
+  const stop = () => { if (gm.running[id]) trigger("stop"); };
+  gm.ended = (form) => { gm.running[form] = null; gm.forms[form]?.draw(); };
+
+  /* ---- drawing ---- */
+  const draw = () => {
+    const focus = element.contains(document.activeElement) ? document.activeElement.id : null;
+    const open = element.querySelector("details")?.open ?? false;
+    shows = {};
+    const plain = props.fields.filter((field) => !field.more), more = props.fields.filter((field) => field.more);
+    const parts = [];
+    if (props.hint) parts.push(el("p", { class: "gm-hint", text: props.hint }));
+    parts.push(...plain.map(row));
+    if (props.run) {
+      parts.push(gm.running[id]
+        ? el("button", { type: "button", class: "gm-primary gm-stop", id: `${id}-stop`, onclick: stop }, "Stop ", el("kbd", { text: "Esc" }))
+        : el("button", { type: "button", class: "gm-primary gm-run", id: `${id}-run`, onclick: run }, `${props.run} `, el("kbd", { text: "Ctrl ↵" })));
+    }
+    if (more.length) {
+      parts.push(el("details", { class: "gm-more", open }, el("summary", { text: `More options: ${more.map((field) => field.label.toLowerCase()).join(", ")}` }), ...more.map(row)));
+    }
+    element.classList.add("gm-form");
+    element.replaceChildren(...parts);
+    if (focus) document.getElementById(focus)?.focus({ preventScroll: true });
+  };
+  const described_now = () => {
+    const now = JSON.stringify(props.fields);
+    if (now === described) return;
+    const before = described ? Object.fromEntries(JSON.parse(described).map((field) => [field.name, JSON.stringify(field)])) : {};
+    const value = {};
+    for (const field of props.fields) {
+      const kept = props.value?.[field.name];
+      const same = !described || before[field.name] === JSON.stringify(field);
+      value[field.name] = kept !== undefined && same ? kept : field.default;
+    }
+    described = now;
+    props.value = value;
+    draw();
+    for (const listener of listeners) listener(gm.plain(props.value), null);
+  };
+  gm.forms[id] = {
+    listeners, draw, element,
+    value: () => gm.plain(props.value),
+    on: (listener) => (listeners.add(listener), () => listeners.delete(listener)),
+    fill: (values) => {
+      for (const field of props.fields) if (field.name in values) { put(field.name, values[field.name]); }
+      draw();
+    },
+    run,
+  };
+  described_now();
+  watch("fields", described_now);
+  watch("value", () => { for (const [name, show] of Object.entries(shows)) show(props.value?.[name]); });
+};

@@ -1,0 +1,163 @@
+"""A tab per family: an entry picker, the panels that its classes' abilities earn, and the family's words."""
+
+from __future__ import annotations
+
+import base64
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import gradio as gr
+
+from gen_models import data, device, zoo
+from gen_models.interface import BadInput
+from gen_models.ui.live import live
+from gen_models.ui.visits import Picked, Visit, Visits
+
+KINDS = {"points": "points", "image": "pictures", "text": "text", "music": "music"}
+LATEX = [
+    {"left": "$$", "right": "$$", "display": True},
+    {"left": "$", "right": "$", "display": False},
+]
+
+log = logging.getLogger(__name__)
+
+
+class Panel(NamedTuple):
+    """A panel: what a model must be able to do, which kinds of Space it shows, and how it is mounted into a tab."""
+
+    name: str
+    needs: tuple[type, ...]
+    kinds: frozenset[str]
+    mount: Callable[[Tab], None]
+
+    @property
+    def key(self) -> str:
+        return self.name.lower()
+
+    def suits(self, model: type, kind: str) -> bool:
+        return kind in self.kinds and all(issubclass(model, need) for need in self.needs)
+
+
+class Tab:
+    """What a panel is mounted into: one family's picker, its chosen entry and the samples that were taken."""
+
+    def __init__(self, family: zoo.Family, visits: Visits, device_name: str):
+        self.family, self.visits, self.device = family, visits, device_name
+        cards = self.cards(None)
+        present = next((card["key"] for card in cards if not card["missing"]), cards[0]["key"])
+        self.first = visits.picked(present)
+        self._followers: list[tuple[Callable, list]] = []
+        self._after: list[gr.events.Dependency] = []
+        self.chosen = live(
+            "strip", {}, visits, events=("pick",), value=present, cards=cards, elem_id=f"{family.key}-entries"
+        )
+        self.taken = live(
+            "taken", {}, visits, events=("input",), value=[], family=family.key, elem_id=f"{family.key}-taken"
+        )
+
+    # ---- what panels use -----------------------------------------------------------------------------------
+
+    def on_pick(self, update: Callable[[Picked], Any], outputs: Sequence) -> None:
+        """`update(picked)` gives the outputs their values whenever another entry is chosen."""
+        self._followers.append((update, list(outputs)))
+
+    def choose_trained(self, after: gr.events.Dependency) -> None:
+        """After this event the entry that `visit.trained[family.key]` names is in the picker, and chosen."""
+        self._after.append(after)
+
+    # ---- the picker ----------------------------------------------------------------------------------------
+
+    def cards(self, visit: Visit | None) -> list[dict[str, Any]]:
+        """What the picker shows: shipped entries, then those trained in this visit, newest last."""
+        shipped = [name for name, entry in zoo.ZOO.items() if entry.family == self.family.key]
+        extra = [name for name in self.visits.bundled.names() if name not in zoo.ZOO]
+        own = visit.shelf.names() if visit else []
+        found = [self._card(name, self.visits.bundled) for name in [*shipped, *extra] if name not in own]
+        found += [self._card(name, visit.shelf, yours=True) for name in own]
+        return [card for card in found if card]
+
+    def _card(self, name: str, shelf: zoo.Shelf, yours: bool = False) -> dict[str, Any] | None:
+        card: dict[str, Any] = {"key": name, "name": name, "line": "", "picture": "", "missing": "", "at": 0}
+        try:
+            present = name in shelf.names()
+            entry = shelf.entry(name) if present and (yours or name not in zoo.ZOO) else zoo.ZOO[name]
+            if entry.family != self.family.key:
+                return None
+            title = data.title_of(entry.data) if entry.data else ""
+            if not present:
+                return card | {"line": title, "missing": f"not trained yet: python -m gen_models train {name}"}
+            folder = shelf.root / name
+            card |= {"line": _line(shelf.card(name), title), "picture": picture_of(shelf, name)}
+            return card | {"at": folder.joinpath("card.json").stat().st_mtime if yours else 0}
+        except (BadInput, OSError, KeyError) as error:
+            log.warning("The entry %s cannot be shown: %s", name, error)
+            return card | {"missing": str(error)} if name in zoo.ZOO else None
+
+    # ---- building ------------------------------------------------------------------------------------------
+
+    def build(self, panels: Sequence[Panel]) -> None:
+        """Mounts every panel that some entry of the family can have, then the words, then wires the picker."""
+        kind = self.first.space.kind
+        mounted: list[tuple[Panel, gr.Tab]] = []
+        with gr.Tabs(elem_id=f"{self.family.key}-panels", elem_classes="gm-panels", overflow_behavior="wrap"):
+            for panel in panels:
+                if not any(panel.suits(model, k) for model in self.family.models for k in KINDS):
+                    continue
+                suits = panel.suits(self.first.entry.model, kind)
+                with gr.Tab(panel.name, id=panel.key, visible=suits, elem_id=f"{self.family.key}-{panel.key}") as tab:
+                    panel.mount(self)
+                mounted.append((panel, tab))
+        with gr.Accordion(f"How it works: {self.family.title}", open=False, elem_classes="gm-words"):
+            words = gr.Markdown(self.first.entry.model.about, latex_delimiters=LATEX, elem_id=f"{self.family.key}-words")
+        self.on_pick(lambda picked: picked.entry.model.about, [words])
+        self.on_pick(
+            lambda picked: [
+                gr.Tab(visible=panel.suits(picked.entry.model, picked.space.kind)) for panel, _ in mounted
+            ],
+            [tab for _, tab in mounted],
+        )
+        self._wire()
+
+    def _wire(self) -> None:
+        outputs = [component for _, components in self._followers for component in components]
+
+        def follow(picked: Picked) -> list:
+            found = []
+            for update, components in self._followers:
+                values = update(picked)
+                found += [values] if len(components) == 1 and not isinstance(values, list | tuple) else list(values)
+            return found
+
+        def pick(request: gr.Request, name):
+            try:
+                return follow(self.visits.picked(name, self.visits.of(request)))
+            except BadInput as error:
+                raise gr.Error(str(error), print_exception=False) from None
+
+        def choose(request: gr.Request):
+            visit = self.visits.of(request)
+            name = visit.trained.pop(self.family.key, None)
+            if name is None:
+                return [gr.skip()] * (1 + len(outputs))
+            return [gr.HTML(value=name, cards=self.cards(visit)), *follow(self.visits.picked(name, visit))]
+
+        quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+        self.chosen.pick(pick, [self.chosen], outputs, **quiet)
+        for event in self._after:
+            event.then(choose, None, [self.chosen, *outputs], **quiet)
+
+
+def picture_of(shelf: zoo.Shelf, name: str) -> str:
+    """An entry's preview.png as a data URL; "" where there is none."""
+    path = shelf.preview(name)
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode() if path else ""
+
+
+def _line(card: dict[str, Any], title: str) -> str:
+    """Parameters and data in a few words: "0.64 M · MNIST"."""
+    count = (card.get("weights") or {}).get("parameters")
+    if not count:
+        return title
+    size = f"{count / 1e6:.2g} M" if count >= 1e5 else f"{count / 1e3:.3g} k"
+    return f"{size} · {title}" if title else size

@@ -1,0 +1,322 @@
+"""From what a model can be asked to what a person can touch: fields, a form with run and Stop, messages, downloads."""
+
+from __future__ import annotations
+
+import html
+import inspect
+import logging
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import gradio as gr
+
+from gen_models.interface import BadInput, Choices, Option, Range, checked_seed, options
+from gen_models.noise import SEEDS
+from gen_models.ui.live import live
+from gen_models.ui.visits import Picked, Visit
+
+if TYPE_CHECKING:
+    from gen_models.ui.tabs import Tab
+
+ANY = "any"  # the label choice that asks for every class in turn
+WORDS = {  # an option's name -> its label and what to know about it
+    "steps": ("Steps", "Calls of the network. Changes the picture for the same seed."),
+    "solver": ("Solver", "How a step is taken. Changes the picture for the same seed."),
+    "guidance": ("Guidance", "1 is none; more keeps closer to the class, with less variety."),
+    "eta": ("Fresh noise (eta)", "0 is deterministic, 1 adds as much noise as DDPM. Used by DDIM."),
+    "temperature": ("Temperature", "Spread of the codes: 0 is the average, 1 what was trained."),
+    "truncation": ("Truncation", "How far codes may lie from the centre: lower is safer, with less variety."),
+}
+
+log = logging.getLogger(__name__)
+
+
+# ---- fields ---------------------------------------------------------------------------------------------------
+
+
+class Field(NamedTuple):
+    """One control of a form: its Option says type, bounds and default, and checks every value that arrives."""
+
+    option: Option
+    kind: str  # seed, number, slider, choice, check or text
+    label: str
+    info: str = ""
+    more: bool = False  # folds under "More options"
+    shown: tuple[str, ...] = ()  # what a person reads for each choice
+    passed: bool = False  # an option of the model's method: part of Ask.options
+
+    def sent(self) -> dict[str, Any]:
+        """What the browser needs to draw it."""
+        allowed = self.option.allowed
+        plain = {"name": self.option.name, "kind": self.kind, "label": self.label, "info": self.info}
+        plain |= {"more": self.more, "default": self.option.default}
+        if isinstance(allowed, Range):
+            step = allowed.step or (1 if self.option.type is int else "any")
+            return plain | {"low": allowed.low, "high": allowed.high, "step": step, "log": allowed.log}
+        return plain | {"choices": list(allowed.values), "shown": list(self.shown or map(str, allowed.values))}
+
+
+class _Text(Option):
+    """An option of free text; `allowed` bounds its length."""
+
+    def check(self, value: Any) -> str:
+        if not isinstance(value, str) or len(value) > self.allowed.high:
+            raise BadInput(f"{self.name} is a text of at most {self.allowed.high:g} characters.")
+        return value
+
+
+def number(name: str, label: str, low: float, high: float, value: float, *, step: float | None = None, **more) -> Field:
+    """A number box; the type is that of `value`."""
+    return Field(Option(name, Range(low, high, step), value, type(value)), "number", label, **more)
+
+
+def slider(name: str, label: str, low: float, high: float, value: float, *, step: float | None = None, **more) -> Field:
+    """A slider with a number box and a reset."""
+    return number(name, label, low, high, value, step=step, **more)._replace(kind="slider")
+
+
+def choice(name: str, label: str, values: Sequence, value: Any = None, **more) -> Field:
+    """A drop-down list."""
+    value = values[0] if value is None else value
+    return Field(Option(name, Choices(tuple(values)), value, type(value)), "choice", label, **more)
+
+
+def check(name: str, label: str, value: bool = False, **more) -> Field:
+    return Field(Option(name, Choices((False, True)), value, bool), "check", label, **more)
+
+
+def text(name: str, label: str, value: str = "", limit: int = 100_000, **more) -> Field:
+    return Field(_Text(name, Range(0, limit), value, str), "text", label, **more)
+
+
+def seed(value: int = 0) -> Field:
+    """The seed row: number, Dice, Reuse last. An emptied box draws a seed before the run and shows it."""
+    return Field(Option("seed", Range(0, SEEDS - 1), value, int), "seed", "Seed")
+
+
+def label(picked: Picked, *, any_too: bool = True) -> list[Field]:
+    """The class to ask for; nothing where the entry has no classes. `Ask.label` is the index, None for any."""
+    if not picked.labels:
+        return []
+    digits = picked.labels == tuple("0123456789")
+    values = ((ANY,) if any_too else ()) + picked.labels
+    shown = ((f"any ({picked.labels[0]}–{picked.labels[-1]} in turn)" if digits else "any (in turn)",) if any_too else ())
+    return [choice("label", "Digit" if digits else "Class", values, shown=shown + picked.labels)]
+
+
+def option_fields(method: Callable, limits: Mapping | None = None, first: Sequence[str] = ()) -> list[Field]:
+    """Controls for a method's options, those of `first` in view and the rest under "More options"; fixed ones have none."""
+    found = []
+    for name, option in options(method, limits).items():
+        if option.fixed:
+            continue
+        label, info = WORDS.get(name, (name.replace("_", " ").capitalize(), ""))
+        more = name not in first
+        if isinstance(option.allowed, Range):
+            found.append(Field(option, "slider", label, info, more, passed=True))
+        elif option.type is bool:
+            found.append(Field(option, "check", label, info, more, passed=True))
+        else:
+            shown = tuple(_humanised(value) for value in option.allowed.values)
+            found.append(Field(option, "choice", label, info, more, shown, passed=True))
+    return sorted(found, key=lambda field: first.index(field.option.name) if field.option.name in first else len(first))
+
+
+def _humanised(value: Any) -> str:
+    known = {"ddpm": "DDPM", "ddim": "DDIM", "dpm++": "DPM-Solver++", "euler": "Euler", "heun": "Heun"}
+    return known.get(value, str(value))
+
+
+# ---- a form ---------------------------------------------------------------------------------------------------
+
+
+class Ask(NamedTuple):
+    """A checked request: what a panel's job works from."""
+
+    picked: Picked
+    visit: Visit
+    values: dict[str, Any]  # every field by name
+    options: dict[str, Any]  # those that the model's method takes
+    run: str  # names this run; "" from the API
+
+    @property
+    def seed(self) -> int:
+        return self.values["seed"]
+
+    @property
+    def label(self) -> int | None:
+        """The class asked for, None for every class in turn."""
+        return self.picked.labels.index(self.values["label"]) if self.values.get("label", ANY) != ANY else None
+
+    def labels(self, count: int) -> list[int] | None:
+        """The class of each of `count` samples; None where the entry has no classes."""
+        if not self.picked.labels:
+            return None
+        return [k % len(self.picked.labels) if self.label is None else self.label for k in range(count)]
+
+    @property
+    def stopped(self) -> bool:
+        """A person pressed Stop or left: finish with what there is."""
+        return self.run in self.visit.stopped or "*" in self.visit.stopped
+
+
+class Form:
+    """A panel's control column: fields, one button that runs and stops, and a message below it.
+
+    fields: the controls for an entry, called again when another one is picked, and for every request to check it.
+    """
+
+    def __init__(self, tab: Tab, name: str, fields: Callable[[Picked], list[Field]], run: str = "", hint: str = ""):
+        self.tab, self.id, self.fields = tab, f"{tab.family.key}-{name}", fields
+        self.view = live(
+            "form",
+            {},
+            tab.visits,
+            events=("run", "stop", "input"),
+            elem_id=f"{self.id}-form",
+            value={},
+            fields=[field.sent() for field in fields(tab.first)],
+            run=run,
+            hint=hint,
+            form=self.id,
+        )
+        self.message = gr.HTML(elem_id=f"{self.id}-message", elem_classes="gm-message", apply_default_css=False)
+        tab.on_pick(lambda picked: (gr.HTML(fields=[field.sent() for field in fields(picked)]), ""),
+                    [self.view, self.message])
+        self.view.stop(self._stop, [self.view], None, queue=False, api_visibility="private")
+
+    def asked(self, visit: Visit, entry: Any, settings: Any, *, count: str = "n") -> Ask:
+        """The checked request; BadInput says what is wrong."""
+        picked = self.tab.visits.picked(entry, visit)
+        if settings is None:
+            settings = {}
+        if not isinstance(settings, Mapping):
+            raise BadInput("settings is an object with the names of the form's fields.")
+        fields = {field.option.name: field for field in self.fields(picked)}
+        unknown = [str(name) for name in settings if name not in fields and name != "run"]
+        if unknown:
+            raise BadInput(f"Unknown setting {', '.join(unknown)}; this panel has {', '.join(fields)}.")
+        values = {}
+        for name, field in fields.items():
+            value = settings.get(name, field.option.default)
+            if field.kind == "seed":
+                value = secrets.randbelow(SEEDS - 10_000) if value is None else checked_seed(value, 1)
+            values[name] = value if field.kind == "seed" else field.option.check(value)
+        if "seed" in values and count in values:
+            checked_seed(values["seed"], values[count])
+        passed = {name: values[name] for name, field in fields.items() if field.passed}
+        return Ask(picked, visit, values, passed, str(settings.get("run", "")))
+
+    def job(self, work: Callable[..., Iterator], outputs: Sequence, inputs: Sequence = (), *, api_name: str):
+        """Runs `work(ask, *inputs)` on the form's button; returns the Dependency after the work.
+
+        `work` is a generator of {component: value}; a bare string goes to the message below the button. It looks at
+        `ask.stopped` after every yield and ends early with what there is. Its docstring is the API's description.
+        """
+
+        def run(request: gr.Request, entry, settings, *rest):
+            visit = self.tab.visits.of(request)
+            page = isinstance(settings, Mapping) and bool(settings.get("run"))
+            steps = None
+            try:
+                steps = work(self.asked(visit, entry, settings), *rest)
+                for update in steps:
+                    yield {self.message: note(update)} if isinstance(update, str) else update
+            except BadInput as error:
+                if not page:
+                    raise gr.Error(str(error), print_exception=False) from None
+                yield {self.message: wrong(str(error))}
+            except Exception as error:
+                log.exception("%s failed", api_name)
+                if not page:
+                    raise gr.Error("That did not work; the cause is in the server's log.") from error
+                yield {self.message: wrong("That did not work, and the cause is in the server's log.")}
+            finally:
+                if steps is not None:
+                    steps.close()
+                if page:
+                    visit.stopped.discard(str(settings["run"]))
+
+        _described(run, work, inputs)
+        event = self.view.run(
+            run,
+            [self.tab.chosen, self.view, *inputs],
+            [*outputs, self.message],
+            api_name=api_name,
+            show_progress="hidden",
+            trigger_mode="once",
+            concurrency_id="compute",
+            concurrency_limit=2,
+        )
+        return event.then(None, None, None, js=f"() => {{ window.gm.ended('{self.id}'); return []; }}",
+                          api_visibility="private")
+
+    def _stop(self, request: gr.Request, settings) -> None:
+        if isinstance(settings, Mapping) and settings.get("run"):
+            self.tab.visits.of(request).stopped.add(str(settings["run"]))
+
+
+def _described(run: Callable, work: Callable, inputs: Sequence) -> None:
+    """Gives the event the docstring of the work and names for its inputs: that is what the API page shows."""
+    rest = list(inspect.signature(work).parameters.values())[1 : 1 + len(inputs)]
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    names = ["request", "entry", "settings", *(parameter.name for parameter in rest)]
+    run.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in names])
+    run.__annotations__ = {"request": gr.Request}
+    run.__doc__, run.__name__ = work.__doc__, work.__name__
+
+
+# ---- messages and downloads -----------------------------------------------------------------------------------
+
+
+def note(message: str) -> str:
+    """A quiet line below the button: progress, or what was done."""
+    return f"<p class='gm-note' role='status'>{html.escape(message)}</p>" if message else ""
+
+
+def wrong(message: str) -> str:
+    """A message that asks for something."""
+    return f"<p class='gm-wrong' role='alert'>{html.escape(message)}</p>"
+
+
+def downloads(form: Form, files: Mapping[str, Callable[[Visit], Path]]) -> None:
+    """One button per file ("PNG": make), downloaded with one click; `make(visit)` writes `visit.file(name)`.
+
+    BadInput from `make` is shown below the form's button.
+    """
+    with gr.Row(elem_classes="gm-downloads"):
+        hidden = gr.DownloadButton("file", elem_id=f"{form.id}-file", visible="hidden")
+        for title, make in files.items():
+            key = f"{form.id}-{title.lower().replace(' ', '-')}"
+            button = gr.Button(title, size="sm", elem_id=key, elem_classes="gm-small", min_width=0)
+
+            def ready(request: gr.Request, make=make):
+                try:
+                    return str(make(form.tab.visits.of(request))), ""
+                except BadInput as error:
+                    return None, wrong(str(error))
+
+            ready.__doc__ = make.__doc__
+            event = button.click(ready, None, [hidden, form.message], api_visibility="private", show_progress="hidden")
+            event.then(None, None, None, js=f"() => {{ window.gm.download('{form.id}-file'); return []; }}",
+                       api_visibility="private")
+
+
+# ---- layout ---------------------------------------------------------------------------------------------------
+
+
+def columns() -> gr.Row:
+    """A panel's two columns: `with columns(): with side(): ...; with stage(): ...`."""
+    return gr.Row(elem_classes="gm-columns", equal_height=False)
+
+
+def side() -> gr.Column:
+    """The narrow column of controls."""
+    return gr.Column(elem_classes="gm-side", min_width=0)
+
+
+def stage() -> gr.Column:
+    """The result, as large as fits."""
+    return gr.Column(elem_classes="gm-stage", min_width=0)
