@@ -116,17 +116,17 @@ ZOO: dict[str, Entry] = {
         {"latent_dim": 2, "hidden": 128, "beta_warmup": 0.3},
     ),
     "gan-mnist": Entry(
-        "gan", R3GAN, "mnist", _recipe(6500, batch_size=64, lr=5e-4, warmup=100, **_GAME),
-        {"channels": 32, "gamma": 2.0, "penalty_every": 4, "conditional": True},
+        "gan", R3GAN, "mnist", _recipe(5000, batch_size=64, lr=6e-4, warmup=100, **_GAME),
+        {"channels": 24, "gamma": 5.0, "penalty_every": 4, "conditional": True},
     ),
     "wgan-gp-fashion": Entry(
         "gan", WGANGP, "fashion-mnist",
-        _recipe(3000, batch_size=64, lr=5e-4, turns={"critic": 3}, **_GAME),
-        {"channels": 32, "conditional": True},
+        _recipe(2500, batch_size=64, lr=6e-4, turns={"critic": 3}, **_GAME),
+        {"channels": 16, "conditional": True},
     ),
     "gan-stacked-mnist": Entry(
-        "gan", R3GAN, "stacked-mnist", _recipe(6500, batch_size=64, lr=5e-4, warmup=100, **_GAME),
-        {"channels": 32, "gamma": 2.0, "penalty_every": 4},
+        "gan", R3GAN, "stacked-mnist", _recipe(5000, batch_size=64, lr=6e-4, warmup=100, **_GAME),
+        {"channels": 24, "gamma": 5.0, "penalty_every": 4},
     ),
     "gan-8gaussians": Entry(
         "gan", R3GAN, "8gaussians", _recipe(4000, lr=5e-4, **_POINTS_GAME), {"latent_dim": 8, "gamma": 0.2},
@@ -166,7 +166,7 @@ _LIVE: dict[tuple[type[GenerativeModel], str], tuple[dict[str, Any], Recipe]] = 
     ),
     (R3GAN, "points"): ({"latent_dim": 8, "gamma": 0.2}, _recipe(1000, lr=1e-3, **_POINTS_GAME)),
     (R3GAN, "image"): (
-        {"channels": 16, "gamma": 2.0, "penalty_every": 4},
+        {"channels": 16, "gamma": 5.0, "penalty_every": 4},
         _recipe(1000, batch_size=64, lr=1e-3, **_GAME | {"ema": 0.99}),
     ),
     (FlowMatching, "points"): ({}, _recipe(2000, batch_size=256, lr=3e-3, ema=0.99, **_DENOISER)),

@@ -45,7 +45,8 @@ def test_a_model_comes_back_exactly(tmp_path):
     checkpoint.restore(other, tmp_path / "new" / "vae")
     assert same(model, other)
     card = checkpoint.read_card(tmp_path / "new" / "vae")
-    assert card["family"] == "vae" and card["steps"] == 7
+    assert card["family"] == "vae"
+    assert card["steps"] == 7
     assert card["weights"]["parameters"] == sum(p.numel() for p in model.parameters())
     assert card["weights"]["bytes"] == (tmp_path / "new" / "vae" / "model.safetensors").stat().st_size
     assert left(tmp_path / "new" / "vae") == {"card.json", "model.safetensors"}
@@ -76,7 +77,8 @@ def test_tied_and_transposed_weights_are_saved(tmp_path):
     other = nn.Linear(3, 4)
     other.bias = nn.Parameter(torch.zeros(3))
     checkpoint.restore(other, tmp_path)
-    assert torch.equal(other.weight, weight.T) and torch.equal(other.bias, weight[0, :3])
+    assert torch.equal(other.weight, weight.T)
+    assert torch.equal(other.bias, weight[0, :3])
 
 
 def test_a_card_is_strict_json_whatever_the_loss_became(tmp_path):
@@ -109,12 +111,14 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch, call):
         monkeypatch.setattr(os, "replace", replace)
     with pytest.raises(BadInput, match="disk is full") as caught:
         checkpoint.save(tmp_path, {"version": 2}, new)
-    assert str(tmp_path) in str(caught.value) and "Free some space" in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+    assert "Free some space" in str(caught.value)
     monkeypatch.undo()
     assert left(tmp_path) == {"card.json", "model.safetensors"}
     other = net()
     checkpoint.restore(other, tmp_path)
-    assert same(other, old) and checkpoint.read_card(tmp_path)["version"] == 1
+    assert same(other, old)
+    assert checkpoint.read_card(tmp_path)["version"] == 1
 
 
 def test_a_first_save_that_fails_half_way_leaves_nothing(tmp_path, monkeypatch):
@@ -239,7 +243,7 @@ def test_missing_weights_and_a_card_without_a_hash_are_refused(tmp_path):
     with pytest.raises(BadInput, match="does not say which weights"):
         checkpoint.restore(net(), tmp_path)
     (tmp_path / "card.json").write_text('{"weights": {"sha256": "0"}}')
-    with pytest.raises(BadInput, match="There is no model.safetensors"):
+    with pytest.raises(BadInput, match=r"There is no model\.safetensors"):
         checkpoint.restore(net(), tmp_path)
 
 
@@ -268,7 +272,8 @@ def test_a_nested_state_comes_back_exactly(tmp_path):
     tensors, read = state.pop("tensors"), back.pop("tensors")
     for name in ("bits", "half"):
         torch.testing.assert_close(back.pop(name), state.pop(name), rtol=0, atol=0)
-    assert back == state and list(back) == list(state)
+    assert back == state
+    assert list(back) == list(state)
     assert list(read) == list(tensors)
     for name in tensors:
         torch.testing.assert_close(read[name], tensors[name], rtol=0, atol=0)

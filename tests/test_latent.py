@@ -62,7 +62,8 @@ def test_a_walk_passes_exactly_through_its_key_points(how, loop, count, frames):
     keys = latent.key_frames(count, frames, loop)
     assert path.shape == (frames, 4, 3)
     assert torch.equal(path[keys], points)
-    assert keys[0] == 0 and (loop or keys[-1] == frames - 1)
+    assert keys[0] == 0
+    assert loop or keys[-1] == frames - 1
     gaps = [b - a for a, b in zip(keys, [*keys[1:], frames] if loop else keys[1:], strict=False)]
     assert max(gaps) - min(gaps) <= 1
 
@@ -123,7 +124,8 @@ def test_directions_depend_on_the_seed_alone_and_are_orthonormal():
     again = latent.principal_directions(network, (5,), 3, seed=4)
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     torch.testing.assert_close(first[0] @ first[0].T, torch.eye(3))
-    assert (first[1].diff() <= 0).all() and not first[0].requires_grad
+    assert (first[1].diff() <= 0).all()
+    assert not first[0].requires_grad
 
 
 @pytest.mark.parametrize("n", [0, 6, -1])

@@ -17,14 +17,29 @@ from torch import Tensor
 
 from gen_models.data.images import Images
 from gen_models.data.reading import DAMAGE, DAMAGED, KINDS, check_bytes, file_bytes, fitted
-from gen_models.interface import BadInput, Space
+from gen_models.interface import BadInput, Option, Range, Space
 from gen_models.noise import mixed
 
 MOST_FILES = 100_000
 MOST_BYTES = 1 << 30  # of the data set in memory
 MOST_UNPACKED = 4 << 30  # of all files in a zip
-SIZES = (8, 256)
-_SUFFIXES = frozenset(".png .apng .jpg .jpeg .jfif .webp .bmp .gif .tif .tiff .ppm .pgm .pbm .pnm".split())
+SIZES = Range(8, 256)
+_SUFFIXES = (
+    ".png",
+    ".apng",
+    ".jpg",
+    ".jpeg",
+    ".jfif",
+    ".webp",
+    ".bmp",
+    ".gif",
+    ".tif",
+    ".tiff",
+    ".ppm",
+    ".pgm",
+    ".pbm",
+    ".pnm",
+)
 
 _Member = tuple[PurePosixPath, Callable[[], bytes]]
 
@@ -36,8 +51,7 @@ def from_pictures(path: str | Path, *, size: int = 32, grey: bool = False) -> Im
     random tenth is held out for validation and another for the test; below ten pictures each split is the whole set.
     What cannot be read is left out and named in `.skipped`. BadInput where fewer than two pictures remain.
     """
-    if not SIZES[0] <= size <= SIZES[1]:
-        raise BadInput(f"Pictures can be {SIZES[0]} to {SIZES[1]} pixels wide; got {size}.")
+    size = Option("size", SIZES, 32, int).check(size)
     if not str(path or "").strip():
         raise BadInput("Choose a folder or a zip file of pictures first.")
     path, shape = Path(path).expanduser(), (1 if grey else 3, size, size)

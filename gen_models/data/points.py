@@ -55,8 +55,8 @@ def from_points(x: Tensor) -> Points:
     centre, together = x.mean(0), spread.square().mean().sqrt()
     if together <= 1e-12 * x.abs().max():
         raise BadInput("All points lie in one place. Add points elsewhere.")
-    alike = spread.max() > 4 * spread.min() > 0
-    scale = (spread if alike else together.expand(2)) / SPREAD
+    apart = spread.max() > 4 * spread.min() > 0
+    scale = (spread if apart else together.expand(2)) / SPREAD
     return Points(((x - centre) / scale).float(), centre, scale)
 
 

@@ -34,7 +34,7 @@ def picture(source: Source, space: Space) -> Tensor:
     """
     if space.kind != "image" or space.shape[0] not in (1, 3):
         raise BadInput("This model does not take pictures. Choose a model of pictures.")
-    if not isinstance(source, Source) or source in ("", b""):
+    if not isinstance(source, Source) or (isinstance(source, str | bytes) and not source):
         raise BadInput("Choose or draw a picture first.")
     name = Path(source).name if isinstance(source, str | Path) else "The picture"
     try:
@@ -122,13 +122,13 @@ def _levels(x: np.ndarray) -> np.ndarray:
         raise BadInput("it holds something that is not a finite number. Save it as 8-bit PNG and try again.")
     low, high = float(x.min()), float(x.max())
     real = x.dtype.kind == "f"
-    if x.dtype == bool or (real and 0 <= low and high <= 1):
+    if x.dtype == bool or (real and low >= 0 and high <= 1):
         low, high = 0, 1
-    elif real and -1 <= low and high <= 1:
+    elif real and low >= -1 and high <= 1:
         low, high = -1, 1
-    elif x.dtype == np.uint16 or (not real and 0 <= low and 255 < high <= 65535):
+    elif x.dtype == np.uint16 or (not real and low >= 0 and 255 < high <= 65535):
         low, high = 0, 65535
-    elif 0 <= low and high <= 255:
+    elif low >= 0 and high <= 255:
         low, high = 0, 255
     return ((x.astype(np.float64) - low) * (255 / max(high - low, 1e-12))).round().astype(np.uint8)
 

@@ -107,7 +107,8 @@ have 1000 modes to count). Its losses do not say whether the pictures are good.
 
     def decode(self, z: Tensor, *, label: Tensor | None = None) -> Tensor:
         """z (B, latent_dim) -> (B, *shape)."""
-        return self.generator(z, self.label_rows(label, len(z)))
+        x = self.generator(z, self.label_rows(label, len(z)))
+        return x.clamp(-1, 1) if self.space.kind == "image" else x
 
     def criticise(self, x: Tensor, *, label: Tensor | None = None) -> Tensor:
         """(B,) scores of the discriminator; only their order means something."""
@@ -213,7 +214,7 @@ def _squared_gradient(score: Tensor, x: Tensor) -> Tensor:
 
 
 class PictureGenerator(nn.Module):
-    """z (B, latent_dim) and label rows -> pictures in [-1, 1], grown from a quarter of their size."""
+    """z (B, latent_dim) and label rows -> pictures about [-1, 1], grown from a quarter of their size."""
 
     def __init__(self, space: Space, latent_dim: int, classes: int, channels: int):
         super().__init__()
@@ -223,18 +224,20 @@ class PictureGenerator(nn.Module):
         self.project = nn.Linear(inputs, 2 * c * self.start[1] * self.start[2])
         self.coarse = PlainBlock(2 * c, 2 * c)
         self.fine = nn.ModuleList([PlainBlock(2 * c, 2 * c), PlainBlock(2 * c, c)])
-        self.fold = nn.Conv2d(c, 4 * (c // 2), 3, padding=1)
+        self.narrow = nn.Conv2d(c, c // 2, 3, padding=1)
+        self.smooth = nn.Conv2d(c // 2, c // 2, 3, padding=1)
         self.head = nn.Conv2d(c // 2, space.shape[0], 3, padding=1)
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         if self.label is not None:
             z = torch.cat([z, self.label(label)], -1)
         h = self.coarse(self.project(z).view(-1, *self.start))
-        h = F.interpolate(h, scale_factor=2, mode="bilinear", align_corners=False)
+        h = _doubled(h)
         for block in self.fine:
             h = block(h)
-        h = F.pixel_shuffle(F.leaky_relu(self.fold(h), 0.2), 2)
-        return torch.tanh(self.head(h))
+        h = _doubled(self.narrow(F.leaky_relu(h, 0.2)))
+        h = F.leaky_relu(self.smooth(F.leaky_relu(h, 0.2)), 0.2)
+        return self.head(h)  # linear: a tanh would leave no gradient where early pictures are all black
 
 
 class PictureJudge(nn.Module):
@@ -295,6 +298,11 @@ class PointsJudge(nn.Module):
 
     def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         return self.layers(x if label is None else torch.cat([x, label], -1)).squeeze(-1)
+
+
+def _doubled(x: Tensor) -> Tensor:
+    """Twice the height and width, smoothly: learnt up-sampling leaves a chequered pattern."""
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 def _normalise(module: nn.Module, spectral: bool) -> None:

@@ -139,13 +139,23 @@ def _indexed(frames: list[Image.Image]) -> tuple[list[np.ndarray], bytes]:
     if all(frame.mode == "L" for frame in frames):
         return [np.asarray(frame) for frame in frames], bytes(np.arange(256, dtype=np.uint8).repeat(3))
     frames = [frame.convert("RGB") for frame in frames]
-    codes = [np.asarray(frame).astype(np.uint32) @ np.array([65536, 256, 1], np.uint32) for frame in frames]
-    colours = np.unique(np.concatenate([np.unique(code) for code in codes]))
-    if len(colours) <= 256:
-        palette = np.stack([colours >> 16, colours >> 8 & 255, colours & 255], 1).astype(np.uint8)
-        return [np.searchsorted(colours, code).astype(np.uint8) for code in codes], palette.tobytes().ljust(768, b"\0")
-    small = [frame.reduce(max(1, max(frame.size) // 128)) for frame in frames]
-    together = Image.fromarray(np.concatenate([np.asarray(frame).reshape(-1, 1, 3) for frame in small]))
+    exact = _few_colours(frames)
+    if exact:
+        return exact
+    stride = max(1, max(frames[0].size) // 64)  # enough to choose the palette from
+    some = [np.asarray(frame)[::stride, ::stride].reshape(-1, 1, 3) for frame in frames]
+    together = Image.fromarray(np.concatenate(some))
     chosen = together.quantize(256, Image.Quantize.MEDIANCUT, kmeans=1)
     mapped = [np.asarray(frame.quantize(palette=chosen, dither=Image.Dither.NONE)) for frame in frames]
     return mapped, bytes(chosen.getpalette()).ljust(768, b"\0")
+
+
+def _few_colours(frames: list[Image.Image]) -> tuple[list[np.ndarray], bytes] | None:
+    """RGB frames as indices and palette without loss, where 256 colours are enough for all of them."""
+    codes = [np.asarray(frame).astype(np.uint32) @ np.array([65536, 256, 1], np.uint32) for frame in frames]
+    for stride in (7, 1):  # a few pixels show at once that there are too many
+        colours = np.unique(np.concatenate([np.unique(code[::stride, ::stride]) for code in codes]))
+        if len(colours) > 256:
+            return None
+    palette = np.stack([colours >> 16, colours >> 8 & 255, colours & 255], 1).astype(np.uint8)
+    return [np.searchsorted(colours, code).astype(np.uint8) for code in codes], palette.tobytes().ljust(768, b"\0")

@@ -48,10 +48,11 @@ def points(
     theme: Literal["light", "dark"] = "light",
     radius: float | None = None,
 ) -> Image.Image:
-    """Points x (N, 2) of the square [-limit, limit]^2 as dots, y upwards, over those of `real` (M, 2): size x size RGBA.
+    """Points x (N, 2) of the square [-limit, limit]^2 as dots, y upwards, over those of `real`: (size, size) RGBA.
 
-    x has the theme's colour of what is generated, or `colour`; `real` that of real data. The ground is transparent, or
-    the colour `ground`. radius in pixels; by default it follows the size. Points outside or not finite are left out.
+    x has the theme's colour of what is generated, or `colour`; `real` (M, 2) that of real data. The ground is
+    transparent, or the colour `ground`. radius in pixels; by default it follows the size. Points that lie outside or
+    are not finite are left out.
     """
     radius = radius or max(1.0, size / 220)
     shows, paint = [], []  # from front to back: how much of each layer is seen, and its colour

@@ -36,7 +36,16 @@ class Panel(NamedTuple):
         return self.name.lower()
 
     def suits(self, model: type, kind: str) -> bool:
-        return kind in self.kinds and all(issubclass(model, need) for need in self.needs)
+        return not self.refusal(model, kind)
+
+    def refusal(self, model: type, kind: str) -> str:
+        """Why such an entry does not get the panel; "" where it does."""
+        missing = [need.__name__.lower() for need in self.needs if not issubclass(model, need)]
+        if missing:
+            return f"{self.name} needs a model that {' and '.join(missing)}; {model.__name__} does not."
+        if kind not in self.kinds:
+            return f"{self.name} is for {' and '.join(KINDS[k] for k in KINDS if k in self.kinds)}; this entry makes {KINDS[kind]}."
+        return ""
 
 
 class Tab:
@@ -50,10 +59,25 @@ class Tab:
         self._followers: list[tuple[Callable, list]] = []
         self._after: list[gr.events.Dependency] = []
         self.chosen = live(
-            "strip", {}, visits, events=("pick",), value=present, cards=cards, elem_id=f"{family.key}-entries"
+            "strip",
+            {},
+            visits,
+            events=("pick",),
+            value=present,
+            cards=cards,
+            family=family.key,
+            elem_id=f"{family.key}-entries",
         )
         self.taken = live(
-            "taken", {}, visits, events=("input",), value=[], family=family.key, elem_id=f"{family.key}-taken"
+            "taken",
+            {},
+            visits,
+            events=("input",),
+            value=[],
+            family=family.key,
+            elem_id=f"{family.key}-taken",
+            elem_classes="gm-taken-row",
+            render=False,
         )
 
     # ---- what panels use -----------------------------------------------------------------------------------
@@ -78,13 +102,14 @@ class Tab:
         return [card for card in found if card]
 
     def _card(self, name: str, shelf: zoo.Shelf, yours: bool = False) -> dict[str, Any] | None:
-        card: dict[str, Any] = {"key": name, "name": name, "line": "", "picture": "", "missing": "", "at": 0}
+        card: dict[str, Any] = {"key": name, "name": name, "line": "", "picture": "", "missing": "", "at": 0, "kind": ""}
         try:
             present = name in shelf.names()
             entry = shelf.entry(name) if present and (yours or name not in zoo.ZOO) else zoo.ZOO[name]
             if entry.family != self.family.key:
                 return None
-            title = data.title_of(entry.data) if entry.data else ""
+            title = data.title_of(entry.data) if entry.data in data.NAMES else (entry.data or "")
+            card["kind"] = entry.where.kind
             if not present:
                 return card | {"line": title, "missing": f"not trained yet: python -m gen_models train {name}"}
             folder = shelf.root / name
@@ -100,24 +125,33 @@ class Tab:
         """Mounts every panel that some entry of the family can have, then the words, then wires the picker."""
         kind = self.first.space.kind
         mounted: list[tuple[Panel, gr.Tab]] = []
-        with gr.Tabs(elem_id=f"{self.family.key}-panels", elem_classes="gm-panels", overflow_behavior="wrap"):
-            for panel in panels:
-                if not any(panel.suits(model, k) for model in self.family.models for k in KINDS):
-                    continue
-                suits = panel.suits(self.first.entry.model, kind)
-                with gr.Tab(panel.name, id=panel.key, visible=suits, elem_id=f"{self.family.key}-{panel.key}") as tab:
-                    panel.mount(self)
-                mounted.append((panel, tab))
+        with gr.Column(elem_classes="gm-body"):
+            self.taken.render()
+            self.reasons = live("reasons", {}, self.visits, value={}, family=self.family.key)
+            with gr.Tabs(elem_id=f"{self.family.key}-panels", elem_classes="gm-panels", overflow_behavior="wrap"):
+                for panel in panels:
+                    if not any(panel.suits(model, k) for model in self.family.models for k in KINDS):
+                        continue
+                    can = panel.suits(self.first.entry.model, kind)
+                    with gr.Tab(panel.name, id=panel.key, interactive=can, elem_id=f"{self.family.key}-{panel.key}") as tab:
+                        panel.mount(self)
+                    mounted.append((panel, tab))
         with gr.Accordion(f"How it works: {self.family.title}", open=False, elem_classes="gm-words"):
             words = gr.Markdown(self.first.entry.model.about, latex_delimiters=LATEX, elem_id=f"{self.family.key}-words")
         self.on_pick(lambda picked: picked.entry.model.about, [words])
         self.on_pick(
             lambda picked: [
-                gr.Tab(visible=panel.suits(picked.entry.model, picked.space.kind)) for panel, _ in mounted
+                gr.Tab(interactive=panel.suits(picked.entry.model, picked.space.kind)) for panel, _ in mounted
             ],
             [tab for _, tab in mounted],
         )
+        self.reasons.value = self._reasons(mounted, self.first)
+        self.on_pick(lambda picked: self._reasons(mounted, picked), [self.reasons])
         self._wire()
+
+    @staticmethod
+    def _reasons(mounted: list[tuple[Panel, gr.Tab]], picked: Picked) -> dict[str, str]:
+        return {panel.key: panel.refusal(picked.entry.model, picked.space.kind) for panel, _ in mounted}
 
     def _wire(self) -> None:
         outputs = [component for _, components in self._followers for component in components]

@@ -176,7 +176,7 @@ class Form:
             tab.visits,
             events=("run", "stop", "input"),
             elem_id=f"{self.id}-form",
-            value={},
+            value={field.option.name: field.option.default for field in fields(tab.first)},
             fields=[field.sent() for field in fields(tab.first)],
             run=run,
             hint=hint,
@@ -287,7 +287,7 @@ def downloads(form: Form, files: Mapping[str, Callable[[Visit], Path]]) -> None:
     BadInput from `make` is shown below the form's button.
     """
     with gr.Row(elem_classes="gm-downloads"):
-        hidden = gr.DownloadButton("file", elem_id=f"{form.id}-file", visible="hidden")
+        hidden = gr.DownloadButton("Save the file", elem_id=f"{form.id}-file", visible="hidden")
         for title, make in files.items():
             key = f"{form.id}-{title.lower().replace(' ', '-')}"
             button = gr.Button(title, size="sm", elem_id=key, elem_classes="gm-small", min_width=0)

@@ -1,19 +1,204 @@
-"""Samples on a grid or as a cloud: seeds, class and the method's options; click one to take it to the other panels."""
-from gen_models.interface import Samples
-from gen_models.ui.tabs import Panel
-from gen_models.ui.widgets import Form, columns, number, option_fields, seed, label, side, stage
+"""Samples as a grid of pictures or a cloud of points: watch them form, click one to take it to the other panels."""
 
-def mount(tab):
-    def fields(picked):
-        return [seed(), *label(picked), *option_fields(picked.entry.model.sample, picked.entry.limits(), ("steps","guidance","temperature","truncation"))]
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from gen_models import __version__, data, render, zoo
+from gen_models.interface import BadInput, Frame, Samples, options
+from gen_models.ui.live import live
+from gen_models.ui.tabs import Panel, Tab, picture_of
+from gen_models.ui.visits import Picked, Visit
+from gen_models.ui.widgets import Ask, Field, Form, columns, downloads, label, note, number, option_fields, seed, side, stage
+
+LIVE = 0.05  # seconds between two frames of a run, at least
+FIRST = ("temperature", "truncation", "steps", "guidance")
+HINTS = {
+    "vae": "Codes are drawn from a normal distribution and decoded. Click a sample to take it to the other panels.",
+    "gan": "The generator turns noise into samples in one go. Click a sample to take it to the other panels.",
+    "diffusion": "Noise becomes a sample in a few steps. Click a sample to take it to the other panels.",
+}
+
+
+class Shown(NamedTuple):
+    """What stands on the panel: enough to save it, with its recipe."""
+
+    x: Tensor  # (B, *shape) on the CPU
+    picked: Picked
+    seed: int
+    labels: list[int] | None
+    options: dict[str, Any]
+    asked: str | None  # the label asked for, None for every class in turn
+
+    def recipe(self, k: int | None = None) -> dict[str, Any]:
+        """The recipe of all samples, or of sample k alone."""
+        name = self.asked if k is None or self.labels is None else self.picked.labels[self.labels[k]]
+        start, count = (self.seed, len(self.x)) if k is None else (self.seed + k, 1)
+        classes = {"label": name} if self.picked.labels else {}
+        return {"entry": self.picked.name, "seed": start, "n": count, **classes, **self.options, "version": __version__}
+
+    def sent(self, frame: Frame | None = None) -> dict[str, Any]:
+        """What the browser draws."""
+        space = self.picked.space
+        sent = {
+            "kind": space.kind,
+            "entry": self.picked.name,
+            "seed": self.seed,
+            "labels": self.labels,
+            "names": list(self.picked.labels),
+            "options": self.options,
+            "count": len(self.x),
+            "step": [frame.step, frame.total] if frame else None,
+        }
+        if space.kind == "points":
+            return sent | {"points": _plain(self.x)}
+        sheet, across = render.sheet([render.picture(x, space) for x in self.x])
+        return sent | {"picture": render.data_url(sheet), "columns": across, "gap": 0, "size": list(space.shape[:0:-1])}
+
+
+def mount(tab: Tab) -> None:
+    """Builds the panel into the family's tab."""
     with columns():
         with side():
-            form = Form(tab, "sample", fields, "Generate", "Try it.")
+            form = Form(tab, "sample", _fields, run="Generate", hint=HINTS.get(tab.family.key, ""))
         with stage():
-            import gradio as gr
-            gr.HTML("x")
-    def work(ask):
-        """Samples."""
-        yield f"{ask.values}"
-    form.job(work, [], api_name=f"{tab.family.key}_sample")
+            view = live(
+                "samples",
+                {},
+                tab.visits,
+                value=before(tab.first),
+                real=_real(tab.first),
+                family=tab.family.key,
+                form=form.id,
+                elem_id=f"{form.id}-view",
+            )
+            downloads(form, {"PNG": lambda visit: _png(_kept(visit, form)), "ZIP": lambda visit: _zip(_kept(visit, form))})
+    tab.on_pick(lambda picked: _view(before(picked), _real(picked)), [view])
+
+    def work(ask: Ask) -> Iterator[dict[Any, Any] | str]:
+        """Samples of an entry. settings: n, seed, label (a class name or "any") and the options of the entry's model.
+
+        Sample k has seed + k; without a label, sample k of a conditional entry has class k mod (number of classes).
+        """
+        count, begun, shown = ask.values["n"], time.monotonic(), 0.0
+        asked = None if ask.label is None else ask.picked.labels[ask.label]
+        model = ask.picked.model(tab.device)
+        for frame in zoo.sample(model, ask.seed, count, label=ask.label, **ask.options):
+            over, stop, now = frame.step >= frame.total, ask.stopped, time.monotonic()
+            if (not over and not stop and now - shown < LIVE) or (frame.step == 0 and frame.total == 1):
+                continue
+            shown = now
+            x = frame.x.detach().cpu()
+            kept = ask.visit.kept[form.id] = Shown(x, ask.picked, ask.seed, ask.labels(count), ask.options, asked)
+            yield {view: kept.sent(frame), form.message: note(_progress(frame, now - begun, kept, stop))}
+            if stop:
+                return
+
+    form.job(work, [view], api_name=f"{tab.family.key}_sample")
+
+
+def _fields(picked: Picked) -> list[Field]:
+    points = picked.space.kind == "points"
+    count = number("n", "Points" if points else "Samples", 1, 2000 if points else 64, 1000 if points else 16)
+    offered = option_fields(picked.entry.model.sample, picked.entry.limits(), FIRST)
+    return [count, seed(), *label(picked), *offered]
+
+
+def _progress(frame: Frame, seconds: float, kept: Shown, stopped: bool) -> str:
+    what = f"{len(kept.x)} {'points' if kept.picked.space.kind == 'points' else 'samples'}"
+    if frame.step >= frame.total:
+        seeds = f"seeds {kept.seed} to {kept.seed + len(kept.x) - 1}" if len(kept.x) > 1 else f"seed {kept.seed}"
+        return f"{what} in {seconds:.2g} s, {seeds}"
+    if stopped:
+        return f"stopped at step {frame.step} of {frame.total}; this is what the sampler held then"
+    left = seconds / frame.step * (frame.total - frame.step) if frame.step else None
+    return f"step {frame.step} of {frame.total}" + (f", {left:.1f} s left" if left is not None else "")
+
+
+# ---- before anything runs -----------------------------------------------------------------------------------------
+
+
+def before(picked: Picked) -> dict[str, Any] | None:
+    """The entry's preview: its samples of seeds 0 .. 15 with default options, as `zoo.preview` made them."""
+    if picked.name not in picked.shelf.names():
+        return None
+    defaults = {name: option.default for name, option in options(picked.entry.model.sample, picked.entry.limits()).items()}
+    count = 16 if picked.space.kind == "image" else 1000
+    labels = [k % len(picked.labels) for k in range(count)] if picked.labels else None
+    shown = Shown(torch.empty(count, 0), picked, 0, labels, defaults, None)
+    sent = {"kind": picked.space.kind, "entry": picked.name, "seed": 0, "labels": labels, "names": list(picked.labels)}
+    sent |= {"options": shown.options, "count": count, "step": None, "picture": picture_of(picked.shelf, picked.name)}
+    if picked.space.kind == "image":
+        sent |= {"columns": render.columns_for(count), "gap": 2, "size": list(picked.space.shape[:0:-1])}
+    return sent if sent["picture"] else None
+
+
+def _real(picked: Picked) -> list[list[float]]:
+    """Real points to stand behind the generated ones; [] where there are none at hand."""
+    if picked.space.kind != "points" or picked.entry.data not in data.NAMES:
+        return []
+    return _plain(data.load(picked.entry.data).batch(1000, torch.Generator().manual_seed(0)).x)
+
+
+def _plain(x: Tensor) -> list[list[float]]:
+    return [[round(a, 3), round(b, 3)] for a, b in torch.nan_to_num(x).tolist()]
+
+
+def _view(value: Any, real: Any):
+    import gradio as gr
+
+    return gr.HTML(value=value, real=real)
+
+
+# ---- files --------------------------------------------------------------------------------------------------------
+
+
+def _kept(visit: Visit, form: Form) -> tuple[Visit, Shown]:
+    if form.id not in visit.kept:
+        raise BadInput("Nothing has been generated yet: press Generate, then save.")
+    return visit, visit.kept[form.id]
+
+
+def _name(shown: Shown) -> str:
+    return f"{shown.picked.name}-seed{shown.seed}"
+
+
+def _png(kept: tuple[Visit, Shown]) -> Path:
+    """All samples as one PNG with the recipe inside."""
+    visit, shown = kept
+    path = visit.file(f"{_name(shown)}.png")
+    path.write_bytes(render.png(_picture(shown), shown.recipe()))
+    return path
+
+
+def _picture(shown: Shown):
+    if shown.picked.space.kind == "points":
+        real = torch.tensor(_real(shown.picked)).view(-1, 2)
+        return render.points(shown.x, real=real if len(real) else None, size=960, ground="#ffffff")
+    return render.grid(shown.x, shown.picked.space, scale=4, gap=8, ground="#ffffff")
+
+
+def _zip(kept: tuple[Visit, Shown]) -> Path:
+    """Every sample as a file of its own: PNG with its recipe, or all points as CSV beside their picture."""
+    visit, shown = kept
+    space, name = shown.picked.space, shown.picked.name
+    if space.kind == "points":
+        rows = "\n".join(f"{x:.6g},{y:.6g}" for x, y in shown.x.tolist())
+        files = {f"{_name(shown)}.csv": f"x,y\n{rows}\n".encode(), f"{_name(shown)}.png": render.png(_picture(shown), shown.recipe())}
+    else:
+        files = {}
+        for k, x in enumerate(shown.x):
+            kind = f"-{shown.picked.labels[shown.labels[k]]}" if shown.labels else ""
+            files[f"{name}-seed{shown.seed + k}{kind}.png"] = render.png(render.picture(x, space), shown.recipe(k))
+    path = visit.file(f"{_name(shown)}.zip")
+    path.write_bytes(render.zip_of(files))
+    return path
+
+
 PANEL = Panel("Sample", (Samples,), frozenset({"image", "points"}), mount)

@@ -4,7 +4,7 @@ window.gm.dice = () => crypto.getRandomValues(new Uint32Array(1))[0] % (2 ** 32 
 window.gm.form = (element, props, server, trigger, watch) => {
   const gm = window.gm, el = gm.el, id = props.form;
   const listeners = gm.forms[id]?.listeners ?? new Set();
-  let described = "";
+  let described = JSON.stringify(props.fields);
 
   const put = (name, value) => {
     props.value = { ...props.value, [name]: value };
@@ -122,18 +122,14 @@ window.gm.form = (element, props, server, trigger, watch) => {
     element.replaceChildren(...parts);
     if (focus) document.getElementById(focus)?.focus({ preventScroll: true });
   };
-  const described_now = () => {
-    const now = JSON.stringify(props.fields);
-    if (now === described) return;
-    const before = described ? Object.fromEntries(JSON.parse(described).map((field) => [field.name, JSON.stringify(field)])) : {};
-    const value = {};
-    for (const field of props.fields) {
-      const kept = props.value?.[field.name];
-      const same = !described || before[field.name] === JSON.stringify(field);
-      value[field.name] = kept !== undefined && same ? kept : field.default;
-    }
-    described = now;
-    props.value = value;
+  const describe = () => {
+    const before = JSON.parse(described);
+    described = JSON.stringify(props.fields);
+    if (JSON.stringify(before) === described) return;
+    const same = (field) => before.some((other) => JSON.stringify(other) === JSON.stringify(field));
+    const old = props.value ?? {};
+    props.value = Object.fromEntries(props.fields.map((field) => [
+      field.name, field.name in old && same(field) ? old[field.name] : field.default]));
     draw();
     for (const listener of listeners) listener(gm.plain(props.value), null);
   };
@@ -147,7 +143,7 @@ window.gm.form = (element, props, server, trigger, watch) => {
     },
     run,
   };
-  described_now();
-  watch("fields", described_now);
+  draw(); // props must not be set here: Gradio puts its own values in once more after this script
+  watch("fields", describe);
   watch("value", () => { for (const [name, show] of Object.entries(shows)) show(props.value?.[name]); });
 };

@@ -100,7 +100,7 @@ window.gm = (() => {
           tabindex: chosen ? 0 : -1, disabled: Boolean(card.missing), title: card.missing || card.name,
           onclick: () => choose(card.key),
         },
-        card.picture ? gm.el("span", { class: "gm-thumb", style: `background-image:url(${card.picture})` })
+        card.picture ? gm.el("span", { class: `gm-thumb ${card.kind === "image" ? "" : "gm-whole"}`, style: `background-image:url(${card.picture})` })
           : gm.el("span", { class: "gm-thumb gm-empty" }),
         gm.el("span", { class: "gm-card-text" }, gm.el("b", { text: name }),
           gm.el("small", { text: card.missing || card.line }))));
@@ -125,6 +125,20 @@ window.gm = (() => {
     });
     draw();
     watch(["cards", "value"], draw);
+  };
+
+  /* ---- a panel that the chosen entry cannot have says why, and gives way ------------------------------------- */
+  gm.reasons = (element, props, server, trigger, watch) => {
+    const settle = () => {
+      const tabs = [...document.querySelectorAll(`#${props.family}-panels > .tab-wrapper [role=tab]`)];
+      const reason = (tab) => props.value?.[tab.dataset.tabId] ?? "";
+      for (const tab of tabs) tab.title = reason(tab);
+      if (tabs.some((tab) => tab.getAttribute("aria-selected") === "true" && reason(tab))) {
+        tabs.find((tab) => !reason(tab))?.click();
+      }
+    };
+    setTimeout(settle, 50);
+    watch("value", () => setTimeout(settle, 50));
   };
 
   /* ---- samples that were taken -------------------------------------------------------------------------------- */
@@ -164,21 +178,22 @@ window.gm = (() => {
     if (link && (link.tagName !== "A" || link.getAttribute("href"))) link.click();
   };
 
-  /* ---- keys: only when no field has the focus, except Ctrl/Cmd+Enter and Esc ------------------------------------ */
+  /* ---- keys: only when no field has the focus ------------------------------------------------------------------ */
   const visible = (selector) => [...document.querySelectorAll(selector)].find((node) => node.offsetParent !== null);
+  const writing = "input:not([type=range], [type=checkbox], [type=radio]), textarea, select, [contenteditable=true]";
   document.addEventListener("keydown", (event) => {
+    if (event.target.closest?.(writing)) return;
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
-      const run = visible(".gm-run");
-      if (run) { event.preventDefault(); document.activeElement?.blur?.(); run.click(); }
-      return;
+      event.preventDefault();
+      return visible(".gm-run")?.click();
     }
-    const busy = event.target.closest?.("input, textarea, select, [contenteditable], [role=slider], [role=radiogroup]");
-    if (busy || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key === "Escape") visible(".gm-stop")?.click();
-    const player = visible(".gm-player");
-    if (!player) return;
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === "Escape") return visible(".gm-stop")?.click();
+    if (event.target.closest?.("input, [role=radiogroup], [role=slider], [role=tablist]")) return;
     const act = { " ": "play", ArrowRight: "next", ArrowLeft: "previous", Home: "first", End: "last" }[event.key];
     if (!act || (event.key === " " && event.target.closest?.("button, summary, a"))) return;
+    const player = visible(".gm-player");
+    if (!player) return;
     event.preventDefault();
     player.dispatchEvent(new CustomEvent("gm:key", { detail: act }));
   });

@@ -1,0 +1,106 @@
+"""Who may import whom: the syntax trees hold the table, so that nothing below the page knows that a page exists."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FILES = sorted([*(ROOT / "gen_models").rglob("*.py"), ROOT / "app.py"])
+
+BASE = {"interface", "noise"}
+TOOLS = {"data", "checkpoint", "training", "latent", "render", "metrics", "device"}
+BELOW_ZOO = BASE | TOOLS | {"nn", "solvers"}
+ALLOWED = {
+    "noise": set(),
+    "interface": {"noise"},
+    "nn": BASE,
+    "solvers": BASE,
+    "models": BASE | {"nn", "solvers"},
+    **{tool: BASE for tool in TOOLS},
+    "zoo": BELOW_ZOO | {"models"},
+    "evaluate": BELOW_ZOO | {"zoo"},
+    "__main__": BELOW_ZOO | {"zoo", "evaluate"},
+    "ui": BELOW_ZOO | {"zoo", "evaluate"},
+    "app": {"device", "zoo", "interface", "ui"},
+    "__init__": set(),
+}
+PURE = {"noise", "interface", "nn", "solvers", "models", "training", "latent", "zoo"}  # torch, numpy, standard library
+
+
+def part(file: Path) -> str:
+    """The row of the table: the module's name, or the folder's where the module lies in one."""
+    inside = file.relative_to(ROOT).with_suffix("").parts
+    return inside[1] if len(inside) > 1 else inside[0]
+
+
+def imports(tree: ast.AST, file: Path) -> Iterator[tuple[str, bool]]:
+    """Every imported module's full name, and whether it is imported as the file is (not inside a function)."""
+    inner = {
+        id(node)
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        for node in ast.walk(function)
+    }
+    package = file.relative_to(ROOT).with_suffix("").parts[:-1]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) + "." if node.level else ""
+            module = base + (node.module or "")
+            names = [f"{module.rstrip('.')}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        yield from ((name, id(node) not in inner) for name in names)
+
+
+def found(file: Path) -> list[tuple[str, bool]]:
+    return list(imports(ast.parse(file.read_text()), file))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_a_part_imports_what_its_row_allows(file):
+    mine = part(file)
+    assert mine in ALLOWED, f"{mine} has no row in the table"
+    for name, _ in found(file):
+        parts = name.split(".")
+        if parts[0] == "gen_models" and parts[1] != "__version__":
+            assert parts[1] == mine or parts[1] in ALLOWED[mine], f"{mine} may not import {name}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_libraries_stay_where_they_belong(file):
+    mine = part(file)
+    for name, at_once in found(file):
+        library = name.split(".")[0]
+        if library in ("gradio", "gradio_client"):
+            assert mine in ("ui", "app"), f"{mine} knows that a page exists"
+        if library == "diffusers":
+            assert mine == "models", f"diffusers is imported in {mine}"
+            assert not at_once, "importing diffusers costs seconds: it is imported when it is needed"
+        elif mine in PURE:
+            assert library in {"torch", "numpy", "gen_models", *sys.stdlib_module_names}, f"{mine} imports {library}"
+
+
+def test_the_page_chooses_the_device_before_anything_else_is_imported():
+    mine = [name for name, _ in found(ROOT / "app.py") if name.startswith("gen_models")]
+    assert mine[0] == "gen_models.device"
+
+
+@pytest.mark.parametrize(
+    ("written", "name", "at_once"),
+    [
+        ("import gradio as gr", "gradio", True),
+        ("from gen_models import zoo", "gen_models.zoo", True),
+        ("from ..models.vae import VAE", "gen_models.models.vae.VAE", True),
+        ("def f():\n    from diffusers import X", "diffusers.X", False),
+        ("if True:\n    import diffusers", "diffusers", True),
+    ],
+)
+def test_every_form_of_import_is_seen(written, name, at_once):
+    assert list(imports(ast.parse(written), ROOT / "gen_models" / "ui" / "page.py")) == [(name, at_once)]

@@ -1,0 +1,62 @@
+"""What several tests share: pictures out of thin air, entries made small, models with nothing at zero."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gen_models import checkpoint, data, zoo
+from gen_models.interface import Batch, Data, GenerativeModel, Space, options
+from gen_models.noise import mixed
+
+
+class FakePictures:
+    """Noise with a class-dependent brightness, in any image space: what a model trains on when only the way counts."""
+
+    log_prob = None
+
+    def __init__(self, space: Space, n: int = 16):
+        self.space = space
+        rng = torch.Generator().manual_seed(mixed("pictures", *space.shape))
+        self.label = torch.arange(n) % len(space.labels) if space.labels else None
+        bright = 0 if self.label is None else (self.label / len(space.labels)).view(-1, 1, 1, 1)
+        self.x = (torch.rand(n, *space.shape, generator=rng) + bright).clamp(0, 1) * 2 - 1
+
+    def batch(self, n: int, rng: torch.Generator) -> Batch:
+        rows = torch.randint(len(self.x), (n,), generator=rng)
+        return Batch(self.x[rows], None if self.label is None else self.label[rows])
+
+    def split(self, name: str) -> Batch:
+        return Batch(self.x, self.label)
+
+
+def source_for(entry: zoo.Entry) -> Data:
+    """The entry's own data where it is drawn on the spot, else pictures of the same space."""
+    return data.load(entry.data) if entry.where.kind == "points" else FakePictures(entry.where)
+
+
+def small(entry: zoo.Entry, steps: int = 6, **recipe: Any) -> zoo.Entry:
+    """The entry with narrow layers and a few steps: everything else, turns included, is its own."""
+    narrow = {"channels": 8, "hidden": 16} if entry.where.kind == "image" else {}
+    narrow = {name: value for name, value in narrow.items() if name in options(entry.model.__init__)}
+    stages = {name: dataclasses.replace(stage, steps=steps) for name, stage in entry.recipe.stages.items()}
+    changed = dataclasses.replace(entry.recipe, stages=stages, **{"batch_size": 4, "warmup": 0} | recipe)
+    return dataclasses.replace(entry, recipe=changed, config={**entry.config, **narrow})
+
+
+def lively(entry: zoo.Entry, seed: int = 0) -> GenerativeModel:
+    """A fresh model in eval mode whose every parameter counts: layers that start at 0 would hide mistakes."""
+    model = zoo.build(entry, seed).eval()
+    rng = torch.Generator().manual_seed(mixed(seed, "lively"))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=rng))
+    return model
+
+
+def put_on_shelf(folder: Path, entry: zoo.Entry) -> None:
+    """A checkpoint of the entry in `folder`, as if it had been trained."""
+    checkpoint.save(folder, zoo.card_of(entry) | {"training": {"steps": 1, "seconds": 0.1}}, lively(entry))
