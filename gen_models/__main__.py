@@ -184,7 +184,7 @@ def _count(first: int, count: int, n: int, frame: Frame, shown: float) -> float:
 def _options(words: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any]:
     """`--name value` and `--name=value` pairs; BadInput for anything else, with what there is."""
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
-    for name, option in known.items():
+    for name in known:
         parser.add_argument(f"--{name.replace('_', '-')}", f"--{name}", dest=name, default=argparse.SUPPRESS)
     try:
         values, rest = parser.parse_known_args(list(words))

@@ -105,7 +105,8 @@ class Option:
                     return allowed
             raise BadInput(f"{self.name} is one of {', '.join(map(str, self.allowed.values))}; got {value!r}.")
         low, high = self.allowed.low, self.allowed.high
-        what = f"{self.name} is a {'whole ' if self.type is int else ''}number from {low:.10g} to {high:.10g}; got {value!r}."
+        kind = "whole number" if self.type is int else "number"
+        what = f"{self.name} is a {kind} from {low:.10g} to {high:.10g}; got {value!r}."
         try:
             number = float(value)
         except (TypeError, ValueError):

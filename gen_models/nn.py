@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from gen_models.interface import BadInput, Space
 def mlp(sizes: list[int], activation: type[nn.Module] = nn.SiLU) -> nn.Sequential:
     """Linear layers of these sizes with an activation between them."""
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+    for inputs, outputs in pairwise(sizes):
         layers += [nn.Linear(inputs, outputs), activation()]
     return nn.Sequential(*layers[:-1])
 
@@ -82,7 +83,7 @@ class Attention(nn.Module):
 
 
 class UNet(nn.Module):
-    """A U-Net at half and quarter resolution: pixels are folded into channels first, which costs little and keeps detail.
+    """A U-Net at half and quarter resolution: pixels are folded into channels first, cheaply and without loss.
 
     U-Net: Convolutional Networks for Biomedical Image Segmentation (Ronneberger et al., 2015), arXiv 1505.04597.
     Folding: sub-pixel convolution (Shi et al., 2016), arXiv 1609.05158.
@@ -93,7 +94,7 @@ class UNet(nn.Module):
         quartered(space)
         c, wide, embedding = channels, 2 * channels, 4 * channels
         colours = space.shape[0]
-        self.time = nn.Sequential(TimeFeatures(64), nn.Linear(64, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
+        self.time = nn.Sequential(TimeFeatures(64), *mlp([64, embedding, embedding]))
         self.label = nn.Linear(classes, embedding, bias=False) if classes else None
         self.stem = nn.Conv2d(4 * colours, c, 3, padding=1)
         self.down = nn.ModuleList([ResidualBlock(c, c, embedding), ResidualBlock(c, c, embedding)])

@@ -133,7 +133,9 @@ class Training:
             for name, optimizer in self._optimizers.items():
                 optimizer.load_state_dict(state["optimizers"][name])
         except (KeyError, RuntimeError, ValueError) as error:
-            raise BadInput(f"This unfinished training belongs to another model or recipe; start anew. ({error})") from None
+            raise BadInput(
+                f"This unfinished training belongs to another model or recipe; start anew. ({error})"
+            ) from None
 
     # ---- the loop ----------------------------------------------------------------------------------------------
 
@@ -152,7 +154,7 @@ class Training:
                 counted += self._play(name, stage, sums)
                 self._spend(clock)
                 over = self._stage_over(stage)
-                if over or clock.report_due or clock.look_due and self.look:
+                if over or clock.report_due or (clock.look_due and self.look):
                     seen = self._seen(clock) if over or clock.look_due else None
                     report = self._report(sums, clock.rate(counted), seen)
                     sums, counted = {}, clock.reset()
@@ -166,7 +168,7 @@ class Training:
         return list(self.recipe.stages.items())[self.position]
 
     def _stage_over(self, stage: Stage) -> bool:
-        return self.step >= stage.steps or stage.seconds is not None and self.elapsed >= stage.seconds
+        return self.step >= stage.steps or (stage.seconds is not None and self.elapsed >= stage.seconds)
 
     def _done(self, stage: Stage) -> float:
         done = self.step / max(stage.steps, 1)

@@ -228,7 +228,9 @@ def entry_of(card: Mapping[str, Any]) -> Entry:
         known = {name: card.get(name) for name in ("data", "hub", "teacher")}
         return Entry(card["family"], model, recipe=Recipe(**recipe), config=config, space=space, **known)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise BadInput(f"This card does not describe a model that this version ({__version__}) knows: {error}.") from None
+        raise BadInput(
+            f"This card does not describe a model that this version ({__version__}) knows: {error}."
+        ) from None
 
 
 def _class_name(model: type[GenerativeModel]) -> str:
@@ -381,7 +383,7 @@ def run(
     """Trains the entry on `source` and saves into `folder`, atomically, every 30 seconds and at the end.
 
     An unfinished training is kept beside the checkpoint and gone on with; closing the iterator saves it too, as a
-    checkpoint of its own where `stop_publishes`. BadInput when the state belongs to another entry, or nothing can be saved.
+    checkpoint of its own where `stop_publishes`. BadInput when the state belongs to another entry, or the disk is full.
     """
     entry = dataclasses.replace(entry, space=source.space)
     seed = checked_seed(seed)
@@ -400,7 +402,7 @@ def run(
                 saved = time.monotonic()
     finally:
         if store and training.begun:
-            if training.finished or stop_publishes and training.examples:
+            if training.finished or (stop_publishes and training.examples):
                 store.publish(training, entry, figures)
             elif training.examples:
                 store.save(training)

@@ -74,7 +74,7 @@ def factors(run: Training) -> list[float]:
     weights = [0.0]
     for progress in run:
         if progress.step:
-            weights.append(float(run.model.generator.weight[0]))
+            weights.append(float(run.model.generator.weight[0].detach()))
     return [before - after for before, after in zip(weights[:-1], weights[1:], strict=True)]
 
 
@@ -115,7 +115,7 @@ def test_the_average_is_exponential_after_a_short_warm_up(every_step):
     for progress in run:
         if progress.step:
             decay = min(0.5, progress.step / (progress.step + 9))  # a young average forgets its random start
-            shown = decay * shown + (1 - decay) * float(run.model.generator.weight[0])
+            shown = decay * shown + (1 - decay) * float(run.model.generator.weight[0].detach())
             assert float(run.shown.generator.weight[0]) == pytest.approx(shown, rel=1e-5)
     assert -4 < shown < -3, "the average lags behind"
 

@@ -46,8 +46,8 @@ $$\max_D\ \mathbb{E}\log\sigma(D(x)) + \mathbb{E}\log\sigma(-D(G(z))), \qquad \m
 WGAN-GP lets a *critic* estimate the Wasserstein distance and holds the norm of its gradient at 1. R3GAN compares real
 and generated in pairs, $\log\sigma(D(x) - D(G(z)))$, with gradient penalties on both sides, which provably converges.
 
-**Try first.** *Latent*: the sliders are the directions that move the picture most. Then *Train* a GAN on the 8 Gaussians
-and watch whether it finds all eight.
+**Try first.** *Latent*: the sliders are the directions that move the picture most. Then *Train* a GAN on the 8
+Gaussians and watch whether it finds all eight.
 
 **Where it fails.** It has no likelihood, and may drop modes: parts of the data that it never draws (the stacked digits
 have 1000 modes to count). Its losses do not say whether the pictures are good.

@@ -46,7 +46,8 @@ class VAE(GenerativeModel, Samples, Decodes, Encodes, Reconstructs, Scores):
 **Objective.** Maximise the evidence lower bound
 $$\log p(x) \ge \mathbb{E}_{q(z|x)}[\log p(x|z)] - \beta\, \mathrm{KL}(q(z|x)\,\|\,\mathcal{N}(0, I)).$$
 The first term rebuilds the picture, the second keeps the codes close to a standard normal, so that codes drawn from
-it decode to something sensible. $\beta = 1$ is the bound itself; a larger $\beta$ buys tidier codes with blurrier pictures.
+it decode to something sensible. $\beta = 1$ is the bound itself; a larger $\beta$ buys tidier codes and
+blurrier pictures.
 
 **Try first.** *Latent*: drag the top slider, the direction that carries most information. *Reconstruct*: draw a digit
 and see which parts of it the code keeps.

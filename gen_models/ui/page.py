@@ -21,7 +21,9 @@ def page(bundled: zoo.Shelf | None = None, where: str = "cpu") -> gr.Blocks:
     """The whole page over a folder of checkpoints; `where` is the device's name for the chip and for training."""
     visits = Visits(bundled or zoo.BUNDLED)
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 1800), fill_width=True) as demo:
-        header = live("header", {"chip": lambda visit, asked: _chip(where)}, visits, elem_id="header", chip=_chip(where))
+        chip = {"chip": lambda visit, asked: _chip(where)}
+        entries = {key: [name for name, entry in zoo.ZOO.items() if entry.family == key] for key in zoo.FAMILIES}
+        header = live("header", chip, visits, elem_id="header", chip=_chip(where), entries=entries)
         with gr.Tabs(elem_id="families", overflow_behavior="wrap"):
             for family in zoo.FAMILIES.values():
                 with gr.Tab(family.title, id=family.key, elem_id=f"family-{family.key}"):

@@ -181,10 +181,13 @@ class Form:
             run=run,
             hint=hint,
             form=self.id,
+            entry=tab.first.name,
         )
         self.message = gr.HTML(elem_id=f"{self.id}-message", elem_classes="gm-message", apply_default_css=False)
-        tab.on_pick(lambda picked: (gr.HTML(fields=[field.sent() for field in fields(picked)]), ""),
-                    [self.view, self.message])
+        tab.on_pick(
+            lambda picked: (gr.HTML(fields=[field.sent() for field in fields(picked)], entry=picked.name), ""),
+            [self.view, self.message],
+        )
         self.view.stop(self._stop, [self.view], None, queue=False, api_visibility="private")
 
     def asked(self, visit: Visit, entry: Any, settings: Any, *, count: str = "n") -> Ask:

@@ -136,6 +136,7 @@ window.gm.form = (element, props, server, trigger, watch) => {
   gm.forms[id] = {
     listeners, draw, element,
     value: () => gm.plain(props.value),
+    entry: () => props.entry,
     on: (listener) => (listeners.add(listener), () => listeners.delete(listener)),
     fill: (values) => {
       for (const field of props.fields) if (field.name in values) { put(field.name, values[field.name]); }

@@ -71,9 +71,24 @@ window.gm = (() => {
       name();
     };
     name();
+    gm.entries = props.entries;
+    const said = gm.el("p", { class: "gm-said", role: "status" });
+    let quiet;
+    const tell = (message) => { said.textContent = message; clearTimeout(quiet); quiet = setTimeout(() => { said.textContent = ""; }, 8000); };
+    const file = gm.el("input", { type: "file", accept: "image/png", class: "gm-file", id: "recipe-file", tabindex: -1, "aria-label": "a picture saved here" });
+    file.onchange = () => { if (file.files[0]) gm.openPicture(file.files[0], tell); file.value = ""; };
+    const open = gm.el("button", { class: "gm-chip", type: "button", id: "recipe", text: "Open picture", onclick: () => file.click(),
+      title: "restores the settings of a PNG that was saved here; or drop it anywhere on the page" });
+    document.ondragover = (event) => { if (event.dataTransfer?.types.includes("Files")) event.preventDefault(); };
+    document.ondrop = (event) => {
+      const dropped = event.dataTransfer?.files[0];
+      if (!dropped || event.defaultPrevented) return;
+      event.preventDefault();
+      gm.openPicture(dropped, tell);
+    };
     element.replaceChildren(gm.el("header", { class: "gm-header" },
       gm.el("h1", { text: "gen_models" }), gm.el("p", { text: "a playground of generative models" }),
-      gm.el("span", { class: "gm-space" }), chip, theme));
+      gm.el("span", { class: "gm-space" }), said, chip, file, open, theme));
     const told = () => { chip.textContent = props.chip; if (props.value) known(props.value); };
     told();
     watch(["value", "chip"], told);
@@ -87,6 +102,7 @@ window.gm = (() => {
   };
 
   /* ---- the picker of entries ---------------------------------------------------------------------------------- */
+  gm.strips = {}; // family -> {element, has(entry), choose(entry)}
   gm.strip = (element, props, server, trigger, watch) => {
     const draw = () => {
       const list = gm.el("div", { class: "gm-strip", role: "radiogroup", "aria-label": "Entry" });
@@ -123,6 +139,7 @@ window.gm = (() => {
       const at = open.findIndex((card) => card.key === props.value);
       if (open.length) choose(open[(at + step + open.length) % open.length].key);
     });
+    gm.strips[props.family] = { element, choose, has: (key) => props.cards.some((card) => card.key === key && !card.missing) };
     draw();
     watch(["cards", "value"], draw);
   };

@@ -1,0 +1,403 @@
+"""Solvers against an exact denoiser, whose walk is known in closed form, and against diffusers' schedulers."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from gen_models import zoo
+from gen_models.interface import Guess, Space, State
+from gen_models.models.diffusion import DDPM, FlowMatching
+from gen_models.noise import Noise, mixed
+from gen_models.solvers import SOLVERS, step
+
+SPACE = Space("points", (2,))
+MODELS = {"ddpm": DDPM(SPACE, channels=8), "flow": FlowMatching(SPACE, channels=8)}
+MEAN, SPREAD = 1.5, 0.4  # the data of the exact denoiser
+
+
+def schedule_of(name: str):
+    return lambda t: tuple(float(a) for a in MODELS[name].schedule(t))
+
+
+def exact(name: str):
+    """The best denoiser of data ~ N(MEAN, SPREAD^2): x0 and eps are posterior means given x_t."""
+    schedule = schedule_of(name)
+
+    def denoise(x: Tensor, t: float) -> Guess:
+        alpha, sigma = schedule(t)
+        variance = alpha**2 * SPREAD**2 + sigma**2
+        off = x - alpha * MEAN
+        return Guess(MEAN + alpha * SPREAD**2 / variance * off, sigma / variance * off)
+
+    return denoise
+
+
+def walked(name: str, solver: str, denoise, x: Tensor, noise: Noise, steps: int, eta: float = 0.0) -> list[State]:
+    """Every state of the walk from t = 1 to 0."""
+    states = [State(1.0, x)]
+    for i in range(1, steps + 1):
+        states.append(step(solver, denoise, schedule_of(name), states[-1], 1 - i / steps, noise, eta)[0])
+    return states
+
+
+def end_of_ode(name: str, x: Tensor, t: float = 0.0) -> Tensor:
+    """Where the probability flow of the exact denoiser brings x of t = 1: its distance in deviations never changes."""
+    (alpha, sigma), (alpha_to, sigma_to) = schedule_of(name)(1.0), schedule_of(name)(t)
+    deviation, deviation_to = (math.hypot(a * SPREAD, s) for a, s in ((alpha, sigma), (alpha_to, sigma_to)))
+    return alpha_to * MEAN + deviation_to / deviation * (x - alpha * MEAN)
+
+
+# ---- schedules ----------------------------------------------------------------------------------------------
+
+
+def test_schedules_begin_with_data_and_end_with_noise():
+    assert schedule_of("flow")(0.0) == (1.0, 0.0)
+    assert schedule_of("flow")(1.0) == (0.0, 1.0)
+    assert schedule_of("flow")(0.25) == (0.75, 0.25)
+    assert schedule_of("ddpm")(0.0) == (1.0, 0.0)
+    alpha, sigma = schedule_of("ddpm")(1.0)
+    assert alpha < 0.01
+    assert sigma > 0.9999
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_schedule_takes_numbers_and_rows_and_only_gets_noisier(name):
+    t = torch.linspace(0, 1, 101)
+    alpha, sigma = MODELS[name].schedule(t)
+    assert alpha.shape == sigma.shape == t.shape
+    assert (alpha.diff() < 0).all()
+    assert (sigma.diff() > 0).all()
+    if name == "ddpm":
+        assert_close(alpha**2 + sigma**2, torch.ones(101, dtype=torch.float64))
+    x0, eps = torch.randn(2, 101, 2, generator=torch.Generator().manual_seed(0))
+    noised = MODELS[name].noised(x0, t, eps)
+    assert_close(noised[30], float(alpha[30]) * x0[30] + float(sigma[30]) * eps[30])
+    assert_close(MODELS[name].noised(x0, 0.3, eps)[30], noised[30])
+
+
+def test_alphas_are_diffusers():
+    from diffusers import DDPMScheduler
+
+    theirs = DDPMScheduler().alphas_cumprod  # linear betas 1e-4 .. 0.02 over 1000 steps by default
+    ours, _ = MODELS["ddpm"].schedule((torch.arange(1000) + 1) / 1000)  # k = round(1000 t) - 1
+    assert_close(ours.square().float(), theirs, rtol=1e-4, atol=0)
+
+
+# ---- the exact denoiser --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_exact_denoiser_explains_x_t(name):
+    x = torch.linspace(-3, 3, 7, dtype=torch.float64)
+    for t in (0.01, 0.5, 1.0):
+        alpha, sigma = schedule_of(name)(t)
+        guess = exact(name)(x, t)
+        assert_close(alpha * guess.x0 + sigma * guess.eps, x)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("name", MODELS)
+def test_every_solver_recovers_mean_and_deviation(name, solver):
+    noise = Noise(range(16))
+    x = noise.normal(1000).double()  # a thousand independent numbers per stream
+    last = walked(name, solver, exact(name), x, noise, 200)[-1].x
+    n, bias = last.numel(), {"heun": 0.002, "dpm++2m": 0.005}.get(solver, 0.01)
+    assert abs(last.mean() - MEAN) < 4 * SPREAD / n**0.5 + bias
+    assert abs(last.std() - SPREAD) < 4 * SPREAD / (2 * n) ** 0.5 + bias
+
+
+@pytest.mark.parametrize("solver", ["euler", "heun", "dpm++2m"])
+@pytest.mark.parametrize("name", MODELS)
+def test_deterministic_solvers_follow_the_flow(name, solver):
+    x = torch.linspace(-3, 3, 13, dtype=torch.float64)
+    error = [
+        float((walked(name, solver, exact(name), x, Noise([0]), steps)[-1].x - end_of_ode(name, x)).abs().max())
+        for steps in (10, 40, 200)
+    ]
+    assert error[0] > error[1] > error[2]
+    assert error[2] < {"heun": 0.002}.get(solver, 0.03)
+
+
+@pytest.mark.parametrize(("solver", "order"), [("euler", 1), ("heun", 2), ("dpm++2m", 2)])
+@pytest.mark.parametrize("name", MODELS)
+def test_the_order_of_a_solver(name, solver, order):
+    """Halving the step divides the error by 2^order; measured at t = 0.2, before the last step onto the data."""
+    x = torch.linspace(-3, 3, 13, dtype=torch.float64)
+    error = []
+    for steps in (25, 50, 100):  # each divides 1000, and t = 0.2 is one of its times
+        state = walked(name, solver, exact(name), x, Noise([0]), steps)[steps * 4 // 5]
+        assert state.t == pytest.approx(0.2)
+        error.append(float((state.x - end_of_ode(name, x, 0.2)).abs().max()))
+    orders = [math.log2(a / b) for a, b in zip(error, error[1:], strict=False)]
+    print(name, solver, error, orders)
+    assert orders[-1] == pytest.approx(order, abs=0.3)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_one_formula_under_four_names(name):
+    noise = Noise([3, 4])
+    x = noise.normal(5).double()
+
+    def last(solver, eta=0.0):
+        return walked(name, solver, exact(name), x, noise, 20, eta)[-1].x
+
+    assert torch.equal(last("euler"), last("ddim", 0.0))
+    assert torch.equal(last("ddpm"), last("ddim", 1.0))
+    assert torch.equal(last("ddpm", 0.3), last("ddpm")), "eta is ddim's alone"
+    assert not torch.equal(last("ddim", 0.5), last("ddim", 1.0))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_dpm_solver_is_exact_where_x0_is_constant(name):
+    """A denoiser that always says the same x0: one step of a method in the data prediction arrives, as do many."""
+
+    def denoise(x: Tensor, t: float) -> Guess:
+        alpha, sigma = schedule_of(name)(t)
+        return Guess(torch.full_like(x, 0.7), (x - alpha * 0.7) / sigma)
+
+    for steps in (1, 2, 10):
+        states = walked(name, "dpm++2m", denoise, torch.zeros(1, 3, dtype=torch.float64), Noise([0]), steps)
+        assert_close(states[-1].x, torch.full((1, 3), 0.7, dtype=torch.float64))
+        assert all(state.x.isfinite().all() for state in states)
+
+
+# ---- diffusers' schedulers are the oracle ----------------------------------------------------------------------
+
+
+class Oracle(NamedTuple):
+    """A scheduler with the conventions bridged: our t = 1 - i / steps is its timestep k = 1000 t - 1."""
+
+    scheduler: object
+    times: list[float]
+
+    @classmethod
+    def ddpm(cls, kind: str, steps: int, **values) -> Oracle:
+        import diffusers
+
+        common = {"timestep_spacing": "trailing", "thresholding": False}
+        scheduler = getattr(diffusers, kind)(**common, **values)
+        # Theirs are float32 products; in float64 the comparison can be strict. That both agree is a test above.
+        ours, _ = MODELS["ddpm"].schedule((torch.arange(1000) + 1) / 1000)
+        scheduler.alphas_cumprod = ours.square()
+        scheduler.set_timesteps(steps)
+        times = [1 - i / steps for i in range(steps)]
+        assert [round(1000 * t) - 1 for t in times] == [int(k) for k in scheduler.timesteps]
+        return cls(scheduler, times)
+
+
+def wavy_eps(x: Tensor, t: float) -> Tensor:
+    """Some network: any function will do."""
+    return torch.tanh(1.3 * x + 2 * t) + 0.2 * x.flip(-1)
+
+
+def wavy_ddpm(x: Tensor, t: float) -> Guess:
+    alpha, sigma = schedule_of("ddpm")(t)
+    eps = wavy_eps(x, t)
+    return Guess((x - sigma * eps) / alpha, eps)
+
+
+def wavy_flow(x: Tensor, t: float) -> Guess:
+    v = wavy_eps(x, t)
+    return Guess(x - t * v, x + (1 - t) * v)
+
+
+def step_noise(noise: Noise, i: int) -> list[torch.Generator]:
+    """The streams that our step i draws from, for schedulers that draw for themselves."""
+    return [torch.Generator().manual_seed(mixed(seed, "step", i)) for seed in noise.seeds]
+
+
+@pytest.mark.parametrize("steps", [10, 50, 200])
+@pytest.mark.parametrize("eta", [0.0, 0.3, 1.0])
+def test_ddim_agrees(steps, eta):
+    scheduler, times = Oracle.ddpm("DDIMScheduler", steps, clip_sample=False, set_alpha_to_one=True)
+    noise = Noise([1, 2])
+    x = noise.normal(2).double()
+    ours = walked("ddpm", "ddim", wavy_ddpm, x, noise, steps, eta)
+    for i, (t, k) in enumerate(zip(times, scheduler.timesteps, strict=True)):
+        extra = {"eta": eta, "variance_noise": noise.at(i).normal(2).double()}
+        x = scheduler.step(wavy_eps(x, t), int(k), x, **extra).prev_sample
+        assert_close(ours[i + 1].x, x, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("steps", [20, 1000])
+def test_ddpm_agrees(steps):
+    scheduler, times = Oracle.ddpm("DDPMScheduler", steps, clip_sample=False, variance_type="fixed_small")
+    noise = Noise([1, 2])
+    x = noise.normal(2)  # their noise has the type of x
+    ours = walked("ddpm", "ddpm", wavy_ddpm, x, noise, steps)
+    for i, (t, k) in enumerate(zip(times, scheduler.timesteps, strict=True)):
+        # Each step starts from our state: at alpha = 0.006 a rounding of x_t is a large one of x0.
+        theirs = scheduler.step(wavy_eps(ours[i].x, t), int(k), ours[i].x, generator=step_noise(noise, i)).prev_sample
+        assert_close(ours[i + 1].x, theirs, rtol=2e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize("steps", [5, 10, 40])
+def test_dpm_solver_agrees(steps):
+    scheduler, times = Oracle.ddpm(
+        "DPMSolverMultistepScheduler",
+        steps,
+        algorithm_type="dpmsolver++",
+        solver_order=2,
+        solver_type="midpoint",
+        final_sigmas_type="zero",  # the last step goes to clean data, at order 1, as ours does
+        lower_order_final=True,
+        beta_start=1e-4,
+        beta_end=0.02,
+    )
+    x = Noise([1, 2]).normal(2)
+    ours = walked("ddpm", "dpm++2m", wavy_ddpm, x, Noise([1, 2]), steps)
+    for i, (t, k) in enumerate(zip(times, scheduler.timesteps, strict=True)):
+        x = scheduler.step(wavy_eps(x, t), int(k), x).prev_sample
+        assert_close(ours[i + 1].x, x, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("steps", [1, 10, 50])
+def test_flow_matching_euler_agrees(steps):
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    scheduler = FlowMatchEulerDiscreteScheduler()
+    scheduler.set_timesteps(sigmas=np.linspace(1, 1 / steps, steps))  # our times; theirs end at 0.001 by default
+    x = Noise([1, 2]).normal(2)
+    ours = walked("flow", "euler", wavy_flow, x, Noise([1, 2]), steps)
+    for i, k in enumerate(scheduler.timesteps):
+        assert float(k) == pytest.approx(1000 * (1 - i / steps), rel=1e-5)
+        x = scheduler.step(wavy_eps(x, 1 - i / steps), k, x).prev_sample
+        assert_close(ours[i + 1].x, x, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("steps", [2, 10, 50])
+def test_flow_matching_heun_agrees(steps):
+    from diffusers import FlowMatchHeunDiscreteScheduler
+
+    scheduler = FlowMatchHeunDiscreteScheduler()
+    scheduler.set_timesteps(steps)
+    # It offers no other times than 1 .. 0.001, so ours are put in its own layout: each inner one twice.
+    times = torch.tensor([1 - i / steps for i in range(steps)])
+    scheduler.sigmas = torch.cat([times[:1], times[1:].repeat_interleave(2), torch.zeros(1)])
+    scheduler.timesteps = 1000 * scheduler.sigmas[:-1]
+    x = Noise([1, 2]).normal(2)
+    ours = walked("flow", "heun", wavy_flow, x, Noise([1, 2]), steps)
+    states = []
+    for k in scheduler.timesteps:
+        first = scheduler.state_in_first_order
+        x = scheduler.step(wavy_eps(x, float(k) / 1000), k, x).prev_sample
+        if not first or len(states) == steps - 1:
+            states.append(x)
+    assert len(states) == steps
+    for mine, theirs in zip(ours[1:], states, strict=True):
+        assert_close(mine.x, theirs, rtol=1e-4, atol=1e-5)
+
+
+# ---- the walk ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=list(MODELS))
+def walker(request):
+    """A model with weights that all count, on points with classes."""
+    from toys import lively
+
+    entry = zoo.live(type(MODELS[request.param]), Space("points", (2,), labels=("a", "b", "c")), channels=8)
+    return lively(entry)
+
+
+LABEL = torch.tensor([[1.0, 0, 0], [0, 0, 1.0]])
+
+
+def frames(model, start=None, seeds=(5, 6), label=LABEL, **values):
+    with torch.no_grad():
+        return list(model.sample(Noise(seeds), label=label, start=start, **{"steps": 8, "guidance": 2.0} | values))
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_branch_that_changes_nothing_is_its_trunk(walker, solver):
+    trunk = frames(walker, solver=solver, eta=0.7)
+    for k in (0, 3, 7):
+        branch = frames(walker, start=trunk[k].state, solver=solver, eta=0.7)
+        assert torch.equal(branch[0].x, trunk[k].state.x)
+        assert [frame.total for frame in branch] == [8 - k] * (9 - k)
+        for mine, theirs in zip(branch[1:], trunk[k + 1 :], strict=True):
+            assert torch.equal(mine.x, theirs.x)
+            assert torch.equal(mine.x0, theirs.x0)
+            assert mine.state.t == theirs.state.t
+            assert mine.state.step == theirs.state.step
+        assert branch[-1].calls == trunk[-1].calls - trunk[k].calls, "a branch pays for its own calls only"
+
+
+def test_a_finished_walk_has_nowhere_to_go(walker):
+    last = frames(walker)[-1]
+    (only,) = frames(walker, start=last.state)
+    assert torch.equal(only.x, last.x)
+    assert (only.step, only.total, only.calls) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("first", SOLVERS)
+@pytest.mark.parametrize("second", SOLVERS)
+def test_the_solver_may_change_midway(walker, first, second):
+    trunk = frames(walker, solver=first)
+    last = frames(walker, start=trunk[4].state, solver=second)[-1]
+    assert last.step == last.total == 4
+    assert last.x.isfinite().all()
+    assert torch.equal(last.x, trunk[-1].x) == (first == second or {first, second} == {"euler", "ddim"})
+
+
+def test_the_number_of_steps_may_change_midway(walker):
+    trunk = frames(walker, solver="dpm++2m")
+    branch = frames(walker, start=trunk[4].state, solver="dpm++2m", steps=16)
+    assert [frame.state.t for frame in branch] == pytest.approx([0.5 - k / 16 for k in range(9)])
+
+
+@pytest.mark.parametrize(("solver", "calls"), [("euler", 8), ("ddim", 8), ("ddpm", 8), ("dpm++2m", 8), ("heun", 15)])
+def test_calls_are_counted(walker, solver, calls):
+    count = []
+    handle = walker.network.register_forward_hook(lambda *_: count.append(1))
+    last = frames(walker, solver=solver)[-1]
+    handle.remove()
+    assert last.calls == calls == len(count), "guidance is one call of twice the batch"
+
+
+def test_frames_carry_the_guess_and_the_noise(walker):
+    found = frames(walker, solver="euler")
+    for before, after in zip(found, found[1:], strict=False):
+        alpha, sigma = (float(a) for a in walker.schedule(before.state.t))
+        explained = alpha * after.x0 + sigma * after.show["eps"]
+        assert_close(explained, before.x, rtol=1e-3, atol=1e-3)
+    assert_close(found[-1].x, found[-1].x0, msg="the last step of Euler arrives at its guess")
+
+
+# ---- guidance ------------------------------------------------------------------------------------------------
+
+
+def test_guidance_moves_from_the_unconditional_guess_through_the_conditional_one(walker):
+    x, t = Noise([0, 1]).normal(2), 0.6
+    with torch.no_grad():
+        conditional = walker.denoise(x, t, label=LABEL)
+        unconditional = walker.denoise(x, t, label=torch.zeros(2, 3))
+        assert not torch.allclose(conditional.x0, unconditional.x0)
+        for scale in (0.0, 1.0, 2.5):
+            guided = walker.denoise(x, t, label=LABEL, guidance=scale)
+            for part in ("x0", "eps"):
+                c, u = getattr(conditional, part), getattr(unconditional, part)
+                assert_close(getattr(guided, part), u + scale * (c - u), rtol=1e-4, atol=1e-4)
+        assert torch.equal(walker.denoise(x, t, label=None, guidance=3.0).x0, unconditional.x0)
+
+
+def test_guidance_of_one_is_the_plain_conditional(walker):
+    plain = walker.denoise(Noise([0, 1]).normal(2), 0.6, label=LABEL)
+    assert torch.equal(walker.denoise(Noise([0, 1]).normal(2), 0.6, label=LABEL, guidance=1.0).x0, plain.x0)
+
+
+def test_rows_may_have_times_of_their_own(walker):
+    x, t = Noise([0, 1]).normal(2), torch.tensor([0.2, 0.9])
+    with torch.no_grad():
+        both = walker.denoise(x, t, label=LABEL)
+        for k in (0, 1):
+            alone = walker.denoise(x[k : k + 1], float(t[k]), label=LABEL[k : k + 1])
+            assert_close(both.x0[k : k + 1], alone.x0, rtol=1e-4, atol=1e-4)
+            assert_close(both.eps[k : k + 1], alone.eps, rtol=1e-4, atol=1e-4)
