@@ -116,16 +116,16 @@ ZOO: dict[str, Entry] = {
         {"latent_dim": 2, "hidden": 128, "beta_warmup": 0.3},
     ),
     "gan-mnist": Entry(
-        "gan", R3GAN, "mnist", _recipe(5000, batch_size=64, lr=6e-4, warmup=100, **_GAME),
+        "gan", R3GAN, "mnist", _recipe(4500, batch_size=64, lr=6e-4, warmup=100, **_GAME),
         {"channels": 24, "gamma": 5.0, "penalty_every": 4, "conditional": True},
     ),
     "wgan-gp-fashion": Entry(
         "gan", WGANGP, "fashion-mnist",
-        _recipe(2500, batch_size=64, lr=6e-4, turns={"critic": 3}, **_GAME),
+        _recipe(2000, batch_size=64, lr=6e-4, turns={"critic": 3}, **_GAME),
         {"channels": 16, "conditional": True},
     ),
     "gan-stacked-mnist": Entry(
-        "gan", R3GAN, "stacked-mnist", _recipe(5000, batch_size=64, lr=6e-4, warmup=100, **_GAME),
+        "gan", R3GAN, "stacked-mnist", _recipe(4000, batch_size=64, lr=6e-4, warmup=100, **_GAME),
         {"channels": 24, "gamma": 5.0, "penalty_every": 4},
     ),
     "gan-8gaussians": Entry(
@@ -136,11 +136,11 @@ ZOO: dict[str, Entry] = {
         {"channels": 32, "conditional": True},
     ),
     "diffusion-fashion": Entry(
-        "diffusion", FlowMatching, "fashion-mnist", _recipe(7000, batch_size=64, lr=3e-3, ema=0.998, **_DENOISER),
+        "diffusion", FlowMatching, "fashion-mnist", _recipe(5000, batch_size=64, lr=3e-3, ema=0.998, **_DENOISER),
         {"channels": 32, "conditional": True},
     ),
     "ddpm-mnist": Entry(
-        "diffusion", DDPM, "mnist", _recipe(6000, batch_size=64, lr=2e-3, ema=0.998, **_DENOISER),
+        "diffusion", DDPM, "mnist", _recipe(4500, batch_size=64, lr=2e-3, ema=0.998, **_DENOISER),
         {"channels": 16, "network": "diffusers"},
     ),
     "diffusion-8gaussians": Entry(
@@ -362,8 +362,13 @@ def sample(
     chosen = checked(type(model).sample, values, type(model).limits(model.space, config))
     rows = label_rows(model.labels, n, label, first)
     noise = Noise(range(seed, seed + n), model.device)
-    with torch.inference_mode():
-        yield from model.sample(noise, label=None if rows is None else rows.to(model.device), **chosen)
+    frames = model.sample(noise, label=None if rows is None else rows.to(model.device), **chosen)
+    while True:
+        with torch.inference_mode():  # never across a yield: the caller may go on in another thread
+            frame = next(frames, None)
+        if frame is None:
+            return
+        yield frame
 
 
 # ---- training --------------------------------------------------------------------------------------------------

@@ -45,8 +45,8 @@ class Diffusion(GenerativeModel, Denoises):
     about = r"""
 **Objective.** Noise a picture, $x_t = \alpha_t x_0 + \sigma_t \epsilon$, and let a network undo it. DDPM predicts the
 noise, $\min \mathbb{E}\,\|\epsilon - \hat\epsilon(x_t, t)\|^2$; flow matching predicts the velocity of the straight
-line from data to noise, $\min \mathbb{E}\,\|(\epsilon - x_0) - \hat v(x_t, t)\|^2$ with $x_t = (1 - t)\,x_0 + t\,\epsilon$.
-Sampling starts from pure noise at $t = 1$ and walks to the data at $t = 0$.
+line from data to noise, $\min \mathbb{E}\,\|(\epsilon - x_0) - \hat v(x_t, t)\|^2$ with
+$x_t = (1 - t)\,x_0 + t\,\epsilon$. Sampling starts from pure noise at $t = 1$ and walks to the data at $t = 0$.
 
 **Try first.** *Steps*: play the walk and watch the clean guess $\hat x_0$ decide what the picture will be long before
 the noise is gone. Then lower the number of steps until it breaks.

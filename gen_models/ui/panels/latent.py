@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import math
 import threading
 import weakref
@@ -13,9 +11,10 @@ import gradio as gr
 import torch
 from torch import Tensor
 
-from gen_models import data, latent, render, zoo
+from gen_models import latent, render, zoo
 from gen_models.interface import BadInput, Decodes, Encodes, GenerativeModel, checked_seed
 from gen_models.noise import Noise
+from gen_models.ui import pad
 from gen_models.ui.live import live
 from gen_models.ui.tabs import Panel, Tab
 from gen_models.ui.visits import Picked, Visit
@@ -24,7 +23,6 @@ SLIDERS = 8
 CELLS, REACH = 21, 3.0  # the plane's grid of decoded codes, from -REACH to REACH standard deviations each way
 FARTHEST = 20.0  # standard deviations; codes beyond say nothing
 CLASSES = 4  # classes looked at when a conditional decoder's directions are measured
-PICTURE_BYTES = 24 << 20  # of an uploaded file, in base64
 
 _axes: weakref.WeakKeyDictionary[GenerativeModel, dict[str, Any]] = weakref.WeakKeyDictionary()
 _planes: weakref.WeakKeyDictionary[GenerativeModel, dict[Any, str]] = weakref.WeakKeyDictionary()
@@ -36,7 +34,7 @@ def mount(tab: Tab) -> None:
     serve = _Serve(tab)
     view = live(
         "latent",
-        {name: getattr(serve, name) for name in ("open", "start", "decode", "plane", "encode")},
+        pad.serve(tab) | {name: getattr(serve, name) for name in ("open", "start", "decode", "plane", "encode")},
         tab.visits,
         elem_id=f"{tab.family.key}-latent-view",
         family=tab.family.key,
@@ -53,7 +51,8 @@ def _facts(picked: Picked) -> dict[str, Any]:
         "entry": picked.name if suits else "",
         "labels": list(picked.labels),
         "encodes": issubclass(model, Encodes),
-        "size": list(space.shape[:0:-1]) if suits else [28, 28],
+        "size": pad.props(picked)["size"],
+        "box": pad.props(picked)["box"],
     }
 
 
@@ -106,11 +105,11 @@ class _Serve:
         return {"picture": known[label], "cells": CELLS, "reach": REACH}
 
     def encode(self, visit: Visit, asked: dict) -> dict[str, Any]:
-        """The code of an uploaded or drawn picture, sent as a data URL."""
+        """The code of a drawn or uploaded picture, as the pad holds it."""
         picked, model = self._model(visit, asked)
         if not isinstance(model, Encodes):
             raise BadInput(f"{picked.name} cannot encode pictures; start from a seed.")
-        x = data.picture(_bytes(asked.get("picture")), picked.space)[None]
+        x = pad.received(asked.get("drawn"), picked.space)[None]
         with torch.inference_mode():
             z = model.encode(x, label=zoo.label_rows(model.labels, 1, asked.get("label")))
         return {"z": z.flatten().tolist()}
@@ -162,17 +161,6 @@ def _code(values: Any, model: Any) -> Tensor:
     if not isinstance(values, list) or len(values) != size:
         raise BadInput(f"z is a list of {size} numbers.")
     return torch.tensor([_number(v, "each number of z", -FARTHEST, FARTHEST) for v in values]).view(1, *model.latent_shape)
-
-
-def _bytes(url: Any) -> bytes:
-    if not isinstance(url, str) or "base64," not in url[:100]:
-        raise BadInput("That is no picture file; choose a PNG or JPEG.")
-    if len(url) > PICTURE_BYTES:
-        raise BadInput("This file is too large; choose one under 16 MB.")
-    try:
-        return base64.b64decode(url.partition("base64,")[2], validate=True)
-    except binascii.Error:
-        raise BadInput("This picture arrived damaged; choose it again.") from None
 
 
 PANEL = Panel("Latent", (Decodes,), frozenset({"image"}), mount)

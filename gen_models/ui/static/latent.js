@@ -23,31 +23,31 @@ window.gm.latent = (element, props, server, trigger, watch) => {
   };
 
   /* ---- the start ---- */
-  const begin = async (asked, from) => {
-    state = gm.latentState[family] = { ...state, ...asked, from };
-    const answer = asked.picture
-      ? await gm.ask(server.encode, { entry: props.entry, picture: asked.picture, label: state.label })
-      : await gm.ask(server.start, { entry: props.entry, seed: state.seed, scale: state.scale });
-    delete state.picture;
+  const settled = async (answer, from) => {
     if (!answer.value) return fail(answer.error ?? "The server is busy: try again.");
     told("");
+    state.from = from;
     state.z0 = answer.value.z;
     state.c = state.c.map(() => 0);
     sliders(); chips(); redraw();
     parts.seed.value = state.seed;
     parts.start.textContent = `start: ${from || `seed ${state.seed}`}`;
     if (parts.label && state.label !== null) parts.label.value = state.label;
-    const first = await gm.ask(server.decode, { entry: props.entry, z: state.z0, label: state.label });
-    if (first.value) { parts.first.src = first.value; parts.first.alt = `the start, ${from || `seed ${state.seed}`}`; }
+    origin();
   };
-  const upload = (file) => {
-    if (!file) return;
-    if (file.size > 16 * 2 ** 20) return fail("This file is larger than 16 MB: choose a smaller picture.");
-    const reader = new FileReader();
-    reader.onload = () => begin({ picture: reader.result }, file.name);
-    reader.onerror = () => fail("This file cannot be read: choose another.");
-    reader.readAsDataURL(file);
+  const origin = async () => {
+    const entry = props.entry, first = await gm.ask(server.decode, { entry, z: state.z0, label: state.label });
+    if (!first.value || entry !== props.entry) return;
+    parts.first.src = first.value;
+    parts.first.alt = `the start, ${state.from || `seed ${state.seed}`}`;
   };
+  const begin = async (asked, from) => {
+    Object.assign(state, asked);
+    settled(await gm.ask(server.start, { entry: props.entry, seed: state.seed, scale: state.scale }), from);
+  };
+  const drawn = gm.pump(server.encode, (value, asked) => {
+    if (asked.entry === props.entry) settled({ value }, asked.drawn.kind === "file" ? asked.drawn.name : "your drawing");
+  }, fail, 1);
   const chips = () => {
     const items = (gm.takenOf[family]?.items() ?? []).filter((item) => item.entry === props.entry);
     parts.taken?.replaceChildren(...items.map((item) => el("button", {
@@ -135,13 +135,12 @@ window.gm.latent = (element, props, server, trigger, watch) => {
       el("div", { class: "gm-field" }, el("label", { for: seed.id, text: "Start from a seed" }), el("div", { class: "gm-row" }, seed, dice, zero)),
       (parts.taken = el("div", { class: "gm-chips" })));
     if (props.encodes) {
-      const file = el("input", { type: "file", accept: "image/*", id: `${family}-latent-file`, class: "gm-file" });
-      file.onchange = () => { upload(file.files[0]); file.value = ""; };
-      const row = el("div", { class: "gm-row" }, el("label", { class: "gm-button gm-as-button", for: file.id, tabindex: 0, text: "Upload a picture", onkeydown: (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); file.click(); } } }), file);
-      const pad = el("div", { class: "gm-pad-place" });
-      const draw = el("details", { class: "gm-more" }, el("summary", { text: "Draw the start" }), pad);
-      draw.ontoggle = () => { if (draw.open && gm.drawPad && !pad.childElementCount) pad.append(gm.drawPad((url) => begin({ picture: url }, "your drawing"))); };
-      side.append(row, ...(gm.drawPad ? [draw] : []));
+      const pad = gm.drawing({
+        name: `${family}-latent-pad`, size: props.size, box: props.box, entry: props.entry, label: "Draw the start here", read: server.picture,
+        onchange: (value) => { if (value) drawn.put({ entry: props.entry, drawn: value, label: state.label }); },
+      });
+      side.append(el("details", { class: "gm-more", open: state.drawing, ontoggle: (event) => { state.drawing = event.target.open; } },
+        el("summary", { text: "Start from a drawing or a picture" }), pad.node));
     }
     if (props.labels.length) {
       if (state.label === null) state.label = 0;
@@ -151,8 +150,8 @@ window.gm.latent = (element, props, server, trigger, watch) => {
       side.append(el("div", { class: "gm-field" }, el("label", { for: list.id, text: /^\d$/.test(props.labels[0]) ? "Digit" : "Class" }), list));
     } else state.label = null;
     side.append((parts.sliders = el("div", { class: "gm-sliders" }, el("p", { class: "gm-note", text: "Measuring which directions matter …" }))), (parts.message = el("div", { class: "gm-message" })));
-    parts.picture = el("img", { class: "gm-sharp", alt: "the decoded picture", width: props.size[0], height: props.size[1], id: `${family}-latent-picture` });
-    parts.first = el("img", { class: "gm-sharp gm-first", alt: "the start", width: props.size[0], height: props.size[1] });
+    parts.picture = el("img", { class: "gm-sharp", alt: "the decoded picture", width: props.size[1], height: props.size[0], id: `${family}-latent-picture` });
+    parts.first = el("img", { class: "gm-sharp gm-first", alt: "the start", width: props.size[1], height: props.size[0] });
     parts.where = el("p", { class: "gm-where" });
     parts.start = el("p", { class: "gm-muted", text: `start: ${state.from || `seed ${state.seed}`}` });
     parts.atlas = el("img", { class: "gm-sharp", alt: "", draggable: "false" });
@@ -183,8 +182,7 @@ window.gm.latent = (element, props, server, trigger, watch) => {
     element.classList.toggle("gm-flat", space.dim === 2);
     sliders();
     if (space.dim === 2) { parts.plane.hidden = false; await openPlane(); } else redraw();
-    const first = await gm.ask(server.decode, { entry, z: state.z0, label: state.label });
-    if (first.value && entry === props.entry) parts.first.src = first.value;
+    origin();
   };
   const off = gm.takenOf[family]?.on(() => { if (!element.isConnected) off?.(); else chips(); });
   open();

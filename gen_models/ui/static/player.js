@@ -84,6 +84,7 @@ window.gm.player = (element, props, server, trigger, watch) => {
     pen.fillStyle = gm.color(color);
     pen.globalAlpha = alpha;
     for (let k = from; k < from + 2 * count; k += 2) {
+      if (Math.abs(values[k]) >= 32767 || Math.abs(values[k + 1]) >= 32767) continue; // outside
       pen.beginPath(); pen.arc(to(values[k]), to(-values[k + 1]), radius, 0, 7); pen.fill();
     }
     pen.globalAlpha = 1;

@@ -1,0 +1,368 @@
+"""The walk from noise to data, step by step: what the sampler holds, the clean guess and the predicted noise."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gradio as gr
+import torch
+from PIL import Image
+from torch import Tensor
+
+from gen_models import __version__, render, zoo
+from gen_models.interface import BadInput, Denoises, Frame
+from gen_models.ui import film
+from gen_models.ui.tabs import Panel, Tab, picture_of
+from gen_models.ui.visits import Picked, Visit
+from gen_models.ui.widgets import (
+    Ask,
+    Field,
+    Form,
+    columns,
+    downloads,
+    label,
+    note,
+    number,
+    option_fields,
+    seed,
+    side,
+    stage,
+)
+
+LIVE = 0.05  # seconds between two frames of a run, at least
+MOST = 120  # steps that travel to the browser, besides the start
+NUMBERS = 4_000_000  # of one track that travel, at most
+CURVE = 64  # pieces of the schedule's curves
+NOISE = 3.0  # standard deviations from grey to white
+GREYS = 17  # between the levels of noise that travel: 16 are enough for the eye, and half the size
+HINT = "Press Denoise, then drag the slider: the clean guess knows what it will be long before the noise is gone."
+NOTHING = "Nothing has been denoised yet: press Denoise, then save."
+NO_GUESS = "The start is pure noise.\nThe first guess is made in step 1."
+TITLES = ("x_t, what the sampler holds", "x̂_0, the clean guess", "ε̂, the predicted noise")
+COLOURS = ("generated", "generated", "latent")
+
+
+class Moment(NamedTuple):
+    """One step as it is kept; pictures as bytes, points as they are. The guess was made before the step."""
+
+    step: int
+    t: float
+    guessed: float  # the time that x0 and eps were guessed at
+    x: Tensor
+    x0: Tensor | None
+    eps: Tensor | None
+    norm: float  # the mean length of eps over the samples
+
+
+@dataclass
+class Walk:
+    """A run: its moments, thinned evenly when there are too many to keep, and what made them."""
+
+    picked: Picked
+    seed: int
+    labels: list[int] | None
+    asked: str | None  # the label asked for, None for every class in turn
+    options: dict[str, Any]
+    count: int
+    most: int
+    moments: list[Moment] = field(default_factory=list)
+    curves: list[dict[str, Any]] = field(default_factory=list)
+    total: int = 0
+    calls: int = 0
+    seconds: float = 0.0  # the sampler's own, without drawing
+    stride: int = 1
+    t: float = 1.0
+    cell: int = 0  # the sample that the strip shows
+
+    def add(self, frame: Frame) -> None:
+        """Keeps the frame in place of the last one where that falls between the strides."""
+        if self.moments and self.moments[-1].step % self.stride:
+            self.moments.pop()
+        before = self.t
+        self.t, self.total, self.calls = frame.state.t, frame.total, frame.calls
+        eps = (frame.show or {}).get("eps")
+        norm = float(eps.flatten(1).norm(dim=1).mean()) if eps is not None else 0.0
+        small = [self._small(*pair) for pair in ((frame.x, 1.0), (frame.x0, 1.0), (eps, NOISE))]
+        self.moments.append(Moment(frame.step, frame.state.t, before, *small, norm))
+        if len(self.moments) > 2 * self.most + 1:
+            self.stride *= 2
+            last = self.moments[-1]
+            self.moments = [moment for moment in self.moments if moment.step % self.stride == 0 or moment is last]
+
+    def shown(self) -> list[Moment]:
+        """The moments that the player and the files hold: evenly chosen, the first and the last among them."""
+        return [self.moments[k] for k in film.evenly(len(self.moments), self.most + 1)]
+
+    def _small(self, x: Tensor | None, spread: float) -> Tensor | None:
+        if x is None or self.picked.space.kind == "points":
+            return None if x is None else x.detach().float().cpu()
+        return (torch.nan_to_num(x * (127.5 / spread) + 127.5, 127.5).clamp(0, 255)).round().to("cpu", torch.uint8)
+
+    def recipe(self) -> dict[str, Any]:
+        """Enough to make it again: the settings of this panel."""
+        classes = {"label": self.asked} if self.picked.labels else {}
+        made = {"entry": self.picked.name, "seed": self.seed, "n": self.count, **classes, **self.options}
+        last = self.moments[-1].step
+        return made | {"version": __version__} | ({"stopped": last} if last < self.total else {})
+
+
+def mount(tab: Tab) -> None:
+    """Builds the panel into the family's tab."""
+    with columns():
+        with side():
+            form = Form(tab, "steps", _fields, run="Denoise", hint=HINT)
+        with stage():
+            files = {"Strip": _strip, "GIF": _gif, "ZIP": _zip}
+            view = film.player(
+                tab.visits,
+                form.id,
+                tuple(files),
+                serve={"cell": lambda visit, asked: _choose(visit, form.id, asked)},
+                value=before(tab.first),
+                empty="This entry has no checkpoint yet. Choose another one, or train it.",
+            )
+            with gr.Column(elem_classes="gm-behind"):
+                downloads(form, {title: _maker(form.id, make) for title, make in files.items()})
+    tab.on_pick(before, [view])
+
+    def work(ask: Ask) -> Iterator[dict[Any, Any] | str]:
+        """Denoises and keeps the steps. settings: n, seed, label and the options of the entry's model.
+
+        The answer is a film: up to 120 evenly chosen steps of x_t, the clean guess and the predicted noise.
+        """
+        walk, model = _begun(ask), ask.picked.model(tab.device)
+        walk.curves = _curves(model)
+        frames, drawn = zoo.sample(model, ask.seed, walk.count, label=ask.label, **ask.options), 0.0
+        while not ask.stopped or not walk.moments:
+            begun = time.monotonic()
+            frame = next(frames, None)
+            walk.seconds += time.monotonic() - begun
+            if frame is None:
+                break
+            walk.add(frame)
+            if frame.step < frame.total and time.monotonic() - drawn >= LIVE:
+                drawn = time.monotonic()
+                yield {view: film_of(walk, live=True), form.message: note(_progress(walk))}
+        ask.visit.kept[form.id] = walk
+        yield {view: film_of(walk), form.message: note(_done(walk))}
+
+    form.job(work, [view], api_name=f"{tab.family.key}_steps")
+
+
+def _fields(picked: Picked) -> list[Field]:
+    points = picked.space.kind == "points"
+    count = number("n", "Points", 100, 1000, 500) if points else number("n", "Samples", 1, 16, 16)
+    offered = option_fields(picked.entry.model.sample, picked.entry.limits(), ("steps", "guidance"))
+    return [seed(), *label(picked), *offered, count._replace(more=True)]
+
+
+def _begun(ask: Ask) -> Walk:
+    count, space = ask.values["n"], ask.picked.space
+    asked = None if ask.label is None else ask.picked.labels[ask.label]
+    most = max(12, min(MOST, NUMBERS // (count * space.size)))
+    return Walk(ask.picked, ask.seed, ask.labels(count), asked, ask.options, count, most)
+
+
+# ---- words ----------------------------------------------------------------------------------------------------
+
+
+def _each(walk: Walk) -> str:
+    steps = walk.moments[-1].step
+    return f"{1000 * walk.seconds / max(1, steps):.3g} ms per step"
+
+
+def _progress(walk: Walk) -> str:
+    step = walk.moments[-1].step
+    left = f", {walk.seconds / step * (walk.total - step):.1f} s left" if step else ""
+    return f"step {step} of {walk.total}{left}"
+
+
+def _done(walk: Walk) -> str:
+    last, what = walk.moments[-1].step, "points" if walk.picked.space.kind == "points" else "samples"
+    if last < walk.total:
+        return f"stopped at step {last} of {walk.total}; the steps until then are kept"
+    return f"{walk.count} {what} in {walk.seconds:.2g} s: {walk.total} steps, {walk.calls} network calls, {_each(walk)}"
+
+
+def _note(walk: Walk) -> str:
+    """What stands behind the counter."""
+    steps, shown = walk.moments[-1].step, len(walk.shown()) - 1
+    parts = [_each(walk), f"{walk.calls} network calls"]
+    if shown < steps:
+        parts.append(f"showing {shown} of {steps} steps")
+    if steps < walk.total:
+        parts.append(f"stopped at step {steps} of {walk.total}")
+    return " · ".join(parts)
+
+
+# ---- films ----------------------------------------------------------------------------------------------------
+
+
+def _fps(frames: int) -> float:
+    """Frames per second at which a film takes about four seconds."""
+    return max(4.0, min(24.0, frames / 4))
+
+
+def film_of(walk: Walk, live: bool = False) -> dict[str, Any]:
+    """The run as the player takes it; live: its last moment alone, to be replaced by the next."""
+    moments = walk.moments[-1:] if live else walk.shown()
+    guesses = [moment for moment in moments if moment.x0 is not None]
+    notes = (
+        [f"t = {moment.t:.3g}" for moment in moments],
+        [f"guessed at t = {moment.guessed:.3g}" if moment.x0 is not None else "" for moment in moments],
+        [f"‖ε̂‖ = {moment.norm:.3g}" if moment.x0 is not None else "" for moment in moments],
+    )
+    stacks = ([m.x for m in moments], [m.x0 for m in guesses], [m.eps for m in guesses])
+    tracks = []
+    for k, stack in enumerate(stacks):
+        track = {"title": TITLES[k], "colour": COLOURS[k], "notes": notes[k], "first": len(moments) - len(stack)}
+        track |= {"empty": NO_GUESS, "real": k < 2}
+        tracks.append(track | _media(walk, stack, coarse=k == 2, live=live))
+    real = film.real_points(walk.picked)
+    return {
+        "id": f"{walk.picked.name} {walk.seed} {id(walk)}",
+        "about": f"{walk.picked.name}, seed {walk.seed}",
+        "word": "step",
+        "total": walk.total,
+        "steps": [moment.step for moment in moments],
+        "span": [0, walk.total if live else moments[-1].step],
+        "note": "" if live else _note(walk),
+        "fps": _fps(len(moments)),
+        "live": live,
+        "tracks": tracks,
+        "real": film.packed(real) if real is not None else None,
+        "plot": _walked(walk) if not live else walk.curves,
+    }
+
+
+def _media(walk: Walk, stack: list[Tensor], *, coarse: bool, live: bool) -> dict[str, Any]:
+    """The frames of one track, and the grid of samples that each of them is."""
+    if not stack:
+        return {}
+    space = walk.picked.space
+    if space.kind == "points":
+        return film.cloud(stack)
+    if coarse:
+        stack = [((x.int() + GREYS // 2) // GREYS * GREYS).clamp(max=255) for x in stack]
+    frames = [render.grid(_values(x), space, gap=0) for x in stack]
+    return film.pictures(frames, live=live) | {"cells": _cells(walk.picked, walk.count, 0)}
+
+
+def _cells(picked: Picked, count: int, gap: int) -> dict[str, Any]:
+    size = list(picked.space.shape[:0:-1])
+    return {"count": count, "columns": render.columns_for(count), "size": size, "gap": gap}
+
+
+def _values(x: Tensor) -> Tensor:
+    """Bytes as what render takes."""
+    return x.float() / 127.5 - 1
+
+
+def _curves(model: Denoises) -> list[dict[str, Any]]:
+    """alpha and sigma along the walk, from t = 1 to t = 0."""
+    pairs = [model.schedule(1 - k / CURVE) for k in range(CURVE + 1)]
+    alpha, sigma = ([round(float(pair[k]), 4) for pair in pairs] for k in range(2))
+    return [{"name": "α, signal", "colour": "real", "y": alpha}, {"name": "σ, noise", "colour": "latent", "y": sigma}]
+
+
+def _walked(walk: Walk) -> list[dict[str, Any]]:
+    """The part of the schedule that was walked."""
+    part = max(2, round(CURVE * walk.moments[-1].step / max(1, walk.total)) + 1)
+    return [curve | {"y": curve["y"][:part]} for curve in walk.curves]
+
+
+def before(picked: Picked) -> dict[str, Any] | None:
+    """The entry's preview, on screen before any weight is loaded; None where it has no checkpoint."""
+    url = picture_of(picked.shelf, picked.name) if picked.name in picked.shelf.names() else ""
+    if not url or not issubclass(picked.entry.model, Denoises):
+        return None
+    size, wait = list(picked.space.shape[:0:-1]), "Press Denoise to see it."
+    cells = {"cells": _cells(picked, 16, 2), "still": True} if picked.space.kind == "image" else {}
+    tracks = [{"title": title, "colour": colour, "empty": wait} for title, colour in zip(TITLES, COLOURS, strict=True)]
+    tracks[0] |= {"frames": [url], "note": "finished samples" if size else "finished points", **cells}
+    return {"id": f"{picked.name} before", "about": picked.name, "total": 1, "steps": [1], "tracks": tracks, "plot": []}
+
+
+# ---- files ----------------------------------------------------------------------------------------------------
+
+
+def _choose(visit: Visit, key: str, asked: dict) -> int:
+    """Which sample the strip shows."""
+    walk, cell = visit.kept.get(key), asked.get("cell")
+    if walk is None or not isinstance(cell, int) or not 0 <= cell < walk.count:
+        raise BadInput("There is no such sample: press Denoise first.")
+    walk.cell = cell
+    return cell
+
+
+def _maker(key: str, make):
+    """A download of what the visit keeps; BadInput before the first run."""
+
+    def made(visit: Visit) -> Path:
+        walk = visit.kept.get(key)
+        if walk is None:
+            raise BadInput(NOTHING)
+        name, content = make(walk)
+        path = visit.file(f"{walk.picked.name}-seed{walk.seed}-{name}")
+        path.write_bytes(content)
+        return path
+
+    made.__doc__ = make.__doc__
+    return made
+
+
+def _picture(walk: Walk, k: int, x: Tensor | None, scale: int = 2) -> Image.Image:
+    """Track k at one moment; white where there is no guess yet."""
+    points = walk.picked.space.kind == "points"
+    if points:
+        real = film.real_points(walk.picked) if k < 2 else None
+        colour = render.COLOURS["light"][COLOURS[k]]
+        return render.points(
+            torch.empty(0, 2) if x is None else x, real=real, size=320, ground="#ffffff", colour=colour
+        )
+    if x is not None:
+        return render.grid(_values(x), walk.picked.space, scale=scale, gap=2, ground="#ffffff")
+    like = _picture(walk, k, walk.moments[0].x, scale)
+    return Image.new(like.mode, like.size, "white")
+
+
+def _strip(walk: Walk) -> tuple[str, bytes]:
+    """x_t of the chosen sample (of all points) at up to 24 steps, side by side, as PNG with its recipe."""
+    shown = walk.shown()
+    moments = [shown[k] for k in film.evenly(len(shown), 24)]
+    cell = min(walk.cell, walk.count - 1)
+    if walk.picked.space.kind == "points":
+        frames = [_picture(walk, 0, moment.x) for moment in moments]
+    else:
+        frames = [render.picture(_values(moment.x[cell]), walk.picked.space, height=112) for moment in moments]
+    recipe = walk.recipe() | {"sample": cell, "shown steps": [moment.step for moment in moments]}
+    return f"sample{cell}-strip.png", render.png(render.strip(frames, 4, ground="#ffffff"), recipe)
+
+
+def _gif(walk: Walk) -> tuple[str, bytes]:
+    """x_t beside the clean guess, all shown steps; the last one stays for a second."""
+    shown = walk.shown()
+    fps = _fps(len(shown))
+    frames = [render.strip([_picture(walk, 0, m.x), _picture(walk, 1, m.x0)], 12, ground="#ffffff") for m in shown]
+    return "steps.gif", render.gif(frames + frames[-1:] * round(fps), fps)
+
+
+def _zip(walk: Walk) -> tuple[str, bytes]:
+    """Every shown step of all three tracks as PNG, and the recipe."""
+    files = {}
+    for moment in walk.shown():
+        for k, (name, x) in enumerate((("x_t", moment.x), ("x0", moment.x0), ("eps", moment.eps))):
+            if x is not None:
+                files[f"{name}/step{moment.step:04d}.png"] = render.png(_picture(walk, k, x))
+    times = [{"step": m.step, "t": round(m.t, 6), "guessed_at": round(m.guessed, 6)} for m in walk.shown()]
+    facts = {"steps_shown": times, "total": walk.total, "network_calls": walk.calls, "seconds": round(walk.seconds, 3)}
+    files["recipe.json"] = json.dumps(walk.recipe() | facts, indent=1).encode()
+    return "steps.zip", render.zip_of(files)
+
+
+PANEL = Panel("Steps", (Denoises,), frozenset({"image", "points"}), mount)
