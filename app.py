@@ -9,18 +9,19 @@ import sys
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
-from gen_models import device  # noqa: E402, I001  first: on ZeroGPU it imports spaces before anything can touch CUDA
+from gen_models import device  # noqa: I001  first: on ZeroGPU it imports spaces before anything can touch CUDA
 
-from gen_models import zoo  # noqa: E402
-from gen_models.interface import BadInput  # noqa: E402
-from gen_models.ui import page  # noqa: E402
+from gen_models import zoo
+from gen_models.interface import BadInput
+from gen_models.ui import page
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line of the page."""
     parser = argparse.ArgumentParser(description="A playground of generative models, in the browser.")
-    parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), help="address to listen on")
-    parser.add_argument("--port", type=int, default=int(os.environ.get("GRADIO_SERVER_PORT", "7860")))
+    host, port = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), int(os.environ.get("GRADIO_SERVER_PORT", "7860"))
+    parser.add_argument("--host", default=host, help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=port, help="port to listen on (default: %(default)s)")
     parser.add_argument("--share", action="store_true", help="a public link through Gradio's relay")
     parser.add_argument("--device", choices=device.NAMES, default="auto", help="where to compute (default: auto)")
     parser.add_argument("--checkpoints", metavar="DIR", help="folder of checkpoints instead of the bundled one")
@@ -43,7 +44,9 @@ def main(options: argparse.Namespace) -> int:
     """Serves the page until interrupted; 1 with a line on stderr when that cannot be."""
     reason = busy(options.host, options.port)
     if reason:
-        print(f"Cannot listen on {options.host}:{options.port}: {reason}. Try --port {options.port + 1}.", file=sys.stderr)
+        print(
+            f"Cannot listen on {options.host}:{options.port}: {reason}. Try --port {options.port + 1}.", file=sys.stderr
+        )
         return 1
     demo.launch(server_name=options.host, server_port=options.port, share=options.share, **LAUNCH)
     return 0

@@ -79,9 +79,9 @@ def _list(known: argparse.Namespace, rest: Sequence[str]) -> int:
         except BadInput as error:
             rows.append((name, "?", "?", "?", str(error)))
             continue
-        weights, training = card.get("weights", {}), card.get("training", {})
-        parameters = f"{weights['parameters']:,}" if weights else ""
-        facts = f"{training.get('steps')} steps, {training.get('seconds')} s" if weights else f"missing: train {name}"
+        weights, training = (part if isinstance(part := card.get(key), dict) else {} for key in ("weights", "training"))
+        parameters = f"{weights.get('parameters', 0):,}" if weights else ""
+        facts = f"{training.get('steps')} steps, {training.get('seconds')} s" if card else f"missing: train {name}"
         rows.append((name, entry.model.__name__, entry.data or "own data", parameters, facts))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:

@@ -237,12 +237,13 @@ def _read(path: Path) -> bytes:
 
 
 def _refuse_foreign(data: bytes, path: Path) -> None:
+    if data[8:9] == b"{":  # a header follows its own length, whose first byte may be anything, a pickle's mark too
+        return
     if data[:2] == b"PK" or data[:1] == b"\x80":
         raise BadInput(f"{path} is not a safetensors file but a pickle, which can run code: it is refused unread.")
     if data.startswith(b"version https://git-lfs"):
         raise BadInput(f"{path} is a Git LFS pointer, not the weights themselves; run `git lfs pull`.")
-    if data[8:9] != b"{":
-        raise BadInput(f"{path} is not a safetensors file: it is refused. Save or fetch it as safetensors.")
+    raise BadInput(f"{path} is not a safetensors file: it is refused. Save or fetch it as safetensors.")
 
 
 def _parsed(data: bytes, path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

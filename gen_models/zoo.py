@@ -214,6 +214,9 @@ def card_of(entry: Entry) -> dict[str, Any]:
     return {"format": 1, "version": __version__} | values | {"model": _class_name(entry.model)}
 
 
+_DIMENSIONS = {"points": 1, "image": 3}
+
+
 def entry_of(card: Mapping[str, Any]) -> Entry:
     """The entry that a card describes, without the zoo; only classes of `gen_models.models` are known."""
     try:
@@ -223,8 +226,11 @@ def entry_of(card: Mapping[str, Any]) -> Entry:
         recipe["stages"] = {name: Stage(**stage) for name, stage in recipe["stages"].items()}
         recipe["betas"] = tuple(recipe["betas"])
         config = checked(model.__init__, card["config"])
-        if not (1 <= len(space.shape) <= 3 and all(isinstance(n, int) and 0 < n <= 1024 for n in space.shape)):
-            raise BadInput(f"the shape {space.shape} is beyond what this playground builds")
+        sizes = all(type(n) is int and 0 < n <= 1024 for n in space.shape)
+        if len(space.shape) != _DIMENSIONS.get(space.kind) or not sizes:
+            raise BadInput(f"{space.kind} of shape {space.shape} is beyond what this playground builds")
+        if card["family"] not in FAMILIES or model not in FAMILIES[card["family"]].models:
+            raise BadInput(f"{card['model']} is no model of the family {card['family']!r}")
         known = {name: card.get(name) for name in ("data", "hub", "teacher")}
         return Entry(card["family"], model, recipe=Recipe(**recipe), config=config, space=space, **known)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -299,7 +305,7 @@ def load(name: str, shelf: Shelf = BUNDLED, device: str | torch.device = "cpu") 
     """The model of a checkpoint in eval mode; kept, newest use last, up to CACHE_BYTES."""
     folder = shelf.folder(name)
     card = checkpoint.read_card(folder)
-    key = (str(folder), str(card.get("weights", {}).get("sha256")), str(device))
+    key = (str(folder), str(card.get("weights")), str(device))
     with _cache_lock:
         if key in _cache:
             _cache.move_to_end(key)
@@ -341,7 +347,7 @@ def label_rows(labels: Sequence[str], n: int, label: str | int | None = None, fi
         index = torch.arange(first, first + n) % len(labels)
     elif str(label) in labels:
         index = torch.full((n,), list(labels).index(str(label)))
-    elif str(label).isdigit() and int(label) < len(labels):
+    elif str(label) in map(str, range(len(labels))):
         index = torch.full((n,), int(label))
     else:
         raise BadInput(f"There is no class {label!r}; choose one of {', '.join(labels)}.")
@@ -395,22 +401,21 @@ def run(
     training = Training(build(entry, seed), source, entry.recipe, seed=seed, device=device, look=look)
     card = card_of(entry)
     store = _Store(Path(folder), card, seed) if folder is not None else None
-    if store and resume:
-        store.resume(training)
-    saved, figures = time.monotonic(), {}
+    figures = store.resume(training) if store and resume else {}
+    saved = time.monotonic()
     try:
         for progress in training:
             figures = dict(progress.show) or figures
             yield progress
             if store and time.monotonic() - saved > SAVE_EVERY:
-                store.save(training)
+                store.save(training, figures)
                 saved = time.monotonic()
     finally:
         if store and training.begun:
             if training.finished or (stop_publishes and training.examples):
                 store.publish(training, entry, figures)
             elif training.examples:
-                store.save(training)
+                store.save(training, figures)
 
 
 class _Store:
@@ -424,9 +429,10 @@ class _Store:
     def path(self) -> Path:
         return self.folder / STATE
 
-    def resume(self, training: Training) -> None:
+    def resume(self, training: Training) -> dict[str, float]:
+        """Brings the training to where it was; the figures last reported."""
         if not self.path.exists():
-            return
+            return {}
         state = checkpoint.load_state(self.path)
         if state.get("identity") != self.identity:
             raise BadInput(
@@ -434,9 +440,11 @@ class _Store:
                 "go on with those, or start anew (on the command line: --restart)."
             )
         training.load_state_dict(state["training"])
+        return state.get("figures", {})
 
-    def save(self, training: Training) -> None:
-        checkpoint.save_state(self.path, {"identity": self.identity, "training": training.state_dict()})
+    def save(self, training: Training, figures: Mapping[str, float]) -> None:
+        state = {"identity": self.identity, "figures": figures, "training": training.state_dict()}
+        checkpoint.save_state(self.path, state)
 
     def publish(self, training: Training, entry: Entry, figures: Mapping[str, float]) -> None:
         """card.json, weights and preview; the state goes when they are in place."""

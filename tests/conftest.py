@@ -1,4 +1,4 @@
-"""Every test runs on one thread, without network, on caches of its own; the tiny data and checkpoints that many share."""
+"""Every test runs on one thread, without network, on caches of its own; tiny data and checkpoints that many share."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ ALLOWED = {
     "nn": BASE,
     "solvers": BASE,
     "models": BASE | {"nn", "solvers"},
-    **{tool: BASE for tool in TOOLS},
+    **dict.fromkeys(TOOLS, BASE),
     "zoo": BELOW_ZOO | {"models"},
     "evaluate": BELOW_ZOO | {"zoo"},
     "__main__": BELOW_ZOO | {"zoo", "evaluate"},

@@ -57,7 +57,8 @@ def test_normal_and_uniform_have_their_moments():
 
 
 def test_streams_of_neighbouring_seeds_and_steps_are_uncorrelated():
-    rows = torch.cat([Noise(range(8)).normal(5000), Noise(range(8)).at(0).normal(5000), Noise(range(8)).at(1).normal(5000)])
+    noise = Noise(range(8))
+    rows = torch.cat([stream.normal(5000) for stream in (noise, noise.at(0), noise.at(1))])
     correlation = torch.corrcoef(rows) - torch.eye(24)
     assert correlation.abs().max() < 5 / 5000**0.5
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -75,7 +76,7 @@ def factors(run: Training) -> list[float]:
     for progress in run:
         if progress.step:
             weights.append(float(run.model.generator.weight[0].detach()))
-    return [before - after for before, after in zip(weights[:-1], weights[1:], strict=True)]
+    return [before - after for before, after in itertools.pairwise(weights)]
 
 
 def noisy() -> Slope:
@@ -169,7 +170,8 @@ def test_turns_say_where_they_are():
     list(run)
     where = [(turn.stage, turn.step, turn.done) for turn in run.model.asked]
     assert where == [
-        ("first", 0, 0.0), ("first", 1, 0.25), ("first", 2, 0.5), ("first", 3, 0.75), ("second", 0, 0.0), ("second", 1, 0.5),
+        ("first", 0, 0.0), ("first", 1, 0.25), ("first", 2, 0.5), ("first", 3, 0.75),
+        ("second", 0, 0.0), ("second", 1, 0.5),
     ]  # fmt: skip
 
 
@@ -216,7 +218,7 @@ def test_progress_counts_up_to_the_end(every_step):
     ]  # fmt: skip
     assert [r.done for r in reports] == pytest.approx([0, 0.5, 1, 1 / 3, 2 / 3, 1])
     assert all(r.examples_per_second > 0 for r in reports if r.step)
-    assert all(a.seconds <= b.seconds for a, b in zip(reports, reports[1:], strict=False))
+    assert all(a.seconds <= b.seconds for a, b in itertools.pairwise(reports))
 
 
 def test_look_sees_the_shown_model_at_the_start_and_at_each_stages_end():

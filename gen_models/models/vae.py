@@ -110,7 +110,8 @@ points, a continuous code has to bridge the gaps between separate clusters.
         reconstruction = -self.log_likelihood(x.flatten(1), mu + torch.exp(0.5 * logvar) * eps)
         kl = 0.5 * (mu**2 + logvar.exp() - 1 - logvar)  # (B, latent_dim)
         if self.training:
-            self.kl_per_dimension.lerp_(kl.detach().mean(0), 0.01)
+            mean = kl.detach().mean(0)  # not finite where training diverges: what is saved then stays usable
+            self.kl_per_dimension.lerp_(torch.where(mean.isfinite(), mean, self.kl_per_dimension), 0.01)
         beta = self.beta * (min(1.0, turn.done / self.beta_warmup) if self.beta_warmup else 1.0)
         bound = reconstruction + kl.sum(-1)
         show = {"negative ELBO": bound, "reconstruction": reconstruction, "KL": kl.sum(-1)}

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gen_models import data, render
 from gen_models.ui.live import live
+from gen_models.ui.tabs import picture_of
 from gen_models.ui.visits import Picked, Visits
 
 LIMIT = 4.5  # points are shown in [-LIMIT, LIMIT]^2, as in render.points
@@ -50,6 +51,21 @@ def packed(points: Tensor) -> dict[str, Any]:
 def cloud(frames: Sequence[Tensor]) -> dict[str, Any]:
     """Frames of points, (N, 2) each, as a track."""
     return {"points": packed(torch.stack(list(frames)))}
+
+
+def still(picked: Picked) -> dict[str, Any] | None:
+    """The entry's preview.png as the single frame of a track, before any weight is loaded; None where there is none."""
+    url = picture_of(picked.shelf, picked.name) if picked.name in picked.shelf.names() else ""
+    if not url:
+        return None
+    cells = {"cells": cells_of(picked, 16, gap=2), "still": True} if picked.space.kind == "image" else {}
+    return {"frames": [url], **cells}
+
+
+def cells_of(picked: Picked, count: int, gap: int = 0) -> dict[str, Any]:
+    """How `render.grid` lays out `count` pictures at their own size, for a track whose frames are such grids."""
+    size = list(picked.space.shape[:0:-1])
+    return {"count": count, "columns": render.columns_for(count), "size": size, "gap": gap}
 
 
 def real_points(picked: Picked) -> Tensor | None:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from gen_models import data, device, zoo
+from gen_models import data, zoo
 from gen_models.interface import BadInput
 from gen_models.ui.live import live
 from gen_models.ui.visits import Picked, Visit, Visits
@@ -44,7 +44,8 @@ class Panel(NamedTuple):
         if missing:
             return f"{self.name} needs a model that {' and '.join(missing)}; {model.__name__} does not."
         if kind not in self.kinds:
-            return f"{self.name} is for {' and '.join(KINDS[k] for k in KINDS if k in self.kinds)}; this entry makes {KINDS[kind]}."
+            shows = " and ".join(KINDS[k] for k in KINDS if k in self.kinds)
+            return f"{self.name} is for {shows}; this entry makes {KINDS[kind]}."
         return ""
 
 
@@ -102,7 +103,15 @@ class Tab:
         return [card for card in found if card]
 
     def _card(self, name: str, shelf: zoo.Shelf, yours: bool = False) -> dict[str, Any] | None:
-        card: dict[str, Any] = {"key": name, "name": name, "line": "", "picture": "", "missing": "", "at": 0, "kind": ""}
+        card: dict[str, Any] = {
+            "key": name,
+            "name": name,
+            "line": "",
+            "picture": "",
+            "missing": "",
+            "at": 0,
+            "kind": "",
+        }
         try:
             present = name in shelf.names()
             entry = shelf.entry(name) if present and (yours or name not in zoo.ZOO) else zoo.ZOO[name]
@@ -133,11 +142,15 @@ class Tab:
                     if not any(panel.suits(model, k) for model in self.family.models for k in KINDS):
                         continue
                     can = panel.suits(self.first.entry.model, kind)
-                    with gr.Tab(panel.name, id=panel.key, interactive=can, elem_id=f"{self.family.key}-{panel.key}") as tab:
+                    with gr.Tab(
+                        panel.name, id=panel.key, interactive=can, elem_id=f"{self.family.key}-{panel.key}"
+                    ) as tab:
                         panel.mount(self)
                     mounted.append((panel, tab))
         with gr.Accordion(f"How it works: {self.family.title}", open=False, elem_classes="gm-words"):
-            words = gr.Markdown(self.first.entry.model.about, latex_delimiters=LATEX, elem_id=f"{self.family.key}-words")
+            words = gr.Markdown(
+                self.first.entry.model.about, latex_delimiters=LATEX, elem_id=f"{self.family.key}-words"
+            )
         self.on_pick(lambda picked: picked.entry.model.about, [words])
         self.on_pick(
             lambda picked: [
@@ -160,7 +173,8 @@ class Tab:
             found = []
             for update, components in self._followers:
                 values = update(picked)
-                found += [values] if len(components) == 1 and not isinstance(values, list | tuple) else list(values)
+                values = [values] if len(components) == 1 and not isinstance(values, list | tuple) else list(values)
+                found += map(_whole, components, values)
             return found
 
         def pick(request: gr.Request, name):
@@ -180,6 +194,13 @@ class Tab:
         self.chosen.pick(pick, [self.chosen], outputs, **quiet)
         for event in self._after:
             event.then(choose, None, [self.chosen, *outputs], **quiet)
+
+
+def _whole(component: Any, update: Any) -> Any:
+    """The update with all props of the component: one that was never on screen forgets those that are left out."""
+    if isinstance(update, gr.HTML) and isinstance(component, gr.HTML):
+        update._constructor_args[0] = {**component.props, **update._constructor_args[0]}
+    return update
 
 
 def picture_of(shelf: zoo.Shelf, name: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from gen_models import zoo
+from gen_models.checkpoint import CARD
 from gen_models.interface import BadInput, GenerativeModel, Space
 
 CAPACITY = 400  # visits kept at most: the least recently used goes first
@@ -56,9 +57,19 @@ class Picked(NamedTuple):
 
     def model(self, device: str = "cpu") -> GenerativeModel:
         """The trained model in eval mode, cached by the zoo; BadInput when the checkpoint is missing or broken."""
-        if self.name not in self.shelf.names():
+        if not card_time(self.shelf, self.name):
             raise BadInput(f"{self.name} is not trained yet: run `python -m gen_models train {self.name}`.")
         return zoo.load(self.name, self.shelf, device)
+
+
+def card_time(shelf: zoo.Shelf, name: Any) -> int:
+    """When the entry's checkpoint was written, in nanoseconds; 0 where the shelf has none of that name."""
+    if not isinstance(name, str) or not name or Path(name).name != name:
+        return 0
+    try:
+        return (shelf.root / name / CARD).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 class Visits:
@@ -70,6 +81,7 @@ class Visits:
         self._lock = threading.Lock()
         self._sessions: OrderedDict[str, Visit] = OrderedDict()
         self._keys: dict[str, Visit] = {}
+        self._entries: dict[tuple[str, str], tuple[int, zoo.Entry]] = {}
         atexit.register(shutil.rmtree, self._root, ignore_errors=True)
 
     def of(self, request: gr.Request) -> Visit:
@@ -102,17 +114,21 @@ class Visits:
 
     def picked(self, name: Any, visit: Visit | None = None) -> Picked:
         """The entry of that name, of the visit's own first; BadInput when there is none."""
-        if visit is not None and name in visit.shelf.names():
-            return Picked(name, visit.shelf.entry(name), visit.shelf)
+        for shelf in ([visit.shelf] if visit is not None else []) + [self.bundled]:
+            if written := card_time(shelf, name):
+                key = (str(shelf.root), name)
+                if self._entries.get(key, (0,))[0] != written:
+                    self._entries[key] = (written, shelf.entry(name))
+                return Picked(name, self._entries[key][1], shelf)
         if isinstance(name, str) and name in zoo.ZOO:
             return Picked(name, zoo.ZOO[name], self.bundled)
-        if isinstance(name, str) and name in self.bundled.names():
-            return Picked(name, self.bundled.entry(name), self.bundled)
         raise BadInput(f"There is no entry {name!r}; choose one of {', '.join(zoo.ZOO)}.")
 
     def _free(self, visit: Visit) -> None:
         self._keys.pop(visit.key, None)
         visit.stopped.add("*")
         zoo.forget(visit.shelf)
+        for key in [key for key in self._entries if key[0] == str(visit.shelf.root)]:
+            self._entries.pop(key, None)
         visit.kept.clear()
         shutil.rmtree(visit.folder, ignore_errors=True)

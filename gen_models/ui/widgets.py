@@ -102,12 +102,12 @@ def label(picked: Picked, *, any_too: bool = True) -> list[Field]:
         return []
     digits = picked.labels == tuple("0123456789")
     values = ((ANY,) if any_too else ()) + picked.labels
-    shown = ((f"any ({picked.labels[0]}–{picked.labels[-1]} in turn)" if digits else "any (in turn)",) if any_too else ())
+    shown = (f"any ({picked.labels[0]}–{picked.labels[-1]} in turn)" if digits else "any (in turn)",) if any_too else ()
     return [choice("label", "Digit" if digits else "Class", values, shown=shown + picked.labels)]
 
 
 def option_fields(method: Callable, limits: Mapping | None = None, first: Sequence[str] = ()) -> list[Field]:
-    """Controls for a method's options, those of `first` in view and the rest under "More options"; fixed ones have none."""
+    """Controls for a method's options; all but those of `first` fold under "More options", fixed ones have none."""
     found = []
     for name, option in options(method, limits).items():
         if option.fixed:
@@ -165,10 +165,19 @@ class Ask(NamedTuple):
 class Form:
     """A panel's control column: fields, one button that runs and stops, and a message below it.
 
-    fields: the controls for an entry, called again when another one is picked, and for every request to check it.
+    fields: the controls for an entry, called again when another one is picked (unless `follow` is False), and for every
+    request to check it.
     """
 
-    def __init__(self, tab: Tab, name: str, fields: Callable[[Picked], list[Field]], run: str = "", hint: str = ""):
+    def __init__(
+        self,
+        tab: Tab,
+        name: str,
+        fields: Callable[[Picked], list[Field]],
+        run: str = "",
+        hint: str = "",
+        follow: bool = True,
+    ):
         self.tab, self.id, self.fields = tab, f"{tab.family.key}-{name}", fields
         self.view = live(
             "form",
@@ -184,11 +193,16 @@ class Form:
             entry=tab.first.name,
         )
         self.message = gr.HTML(elem_id=f"{self.id}-message", elem_classes="gm-message", apply_default_css=False)
-        tab.on_pick(
-            lambda picked: (gr.HTML(fields=[field.sent() for field in fields(picked)], entry=picked.name), ""),
-            [self.view, self.message],
-        )
+        if follow:
+            tab.on_pick(
+                lambda picked: (gr.HTML(fields=[field.sent() for field in fields(picked)], entry=picked.name), ""),
+                [self.view, self.message],
+            )
         self.view.stop(self._stop, [self.view], None, queue=False, api_visibility="private")
+
+    def wanted(self, picked: Picked, settings: Mapping[str, Any]) -> list[Field]:
+        """The fields that a request is checked against; a form whose fields depend on each other overrides this."""
+        return self.fields(picked)
 
     def asked(self, visit: Visit, entry: Any, settings: Any, *, count: str = "n") -> Ask:
         """The checked request; BadInput says what is wrong."""
@@ -197,7 +211,7 @@ class Form:
             settings = {}
         if not isinstance(settings, Mapping):
             raise BadInput("settings is an object with the names of the form's fields.")
-        fields = {field.option.name: field for field in self.fields(picked)}
+        fields = {field.option.name: field for field in self.wanted(picked, settings)}
         unknown = [str(name) for name in settings if name not in fields and name != "run"]
         if unknown:
             raise BadInput(f"Unknown setting {', '.join(unknown)}; this panel has {', '.join(fields)}.")
@@ -212,11 +226,21 @@ class Form:
         passed = {name: values[name] for name, field in fields.items() if field.passed}
         return Ask(picked, visit, values, passed, str(settings.get("run", "")))
 
-    def job(self, work: Callable[..., Iterator], outputs: Sequence, inputs: Sequence = (), *, api_name: str):
+    def job(
+        self,
+        work: Callable[..., Iterator],
+        outputs: Sequence,
+        inputs: Sequence = (),
+        *,
+        api_name: str,
+        lane: str = "compute",
+        most: int = 2,
+    ):
         """Runs `work(ask, *inputs)` on the form's button; returns the Dependency after the work.
 
         `work` is a generator of {component: value}; a bare string goes to the message below the button. It looks at
         `ask.stopped` after every yield and ends early with what there is. Its docstring is the API's description.
+        Jobs of one lane share its `most` places; the others wait in Gradio's queue.
         """
 
         def run(request: gr.Request, entry, settings, *rest):
@@ -250,11 +274,12 @@ class Form:
             api_name=api_name,
             show_progress="hidden",
             trigger_mode="once",
-            concurrency_id="compute",
-            concurrency_limit=2,
+            concurrency_id=lane,
+            concurrency_limit=most,
         )
-        return event.then(None, None, None, js=f"() => {{ window.gm.ended('{self.id}'); return []; }}",
-                          api_visibility="private")
+        return event.then(
+            None, None, None, js=f"() => {{ window.gm.ended('{self.id}'); return []; }}", api_visibility="private"
+        )
 
     def _stop(self, request: gr.Request, settings) -> None:
         if isinstance(settings, Mapping) and settings.get("run"):
@@ -303,8 +328,13 @@ def downloads(form: Form, files: Mapping[str, Callable[[Visit], Path]]) -> None:
 
             ready.__doc__ = make.__doc__
             event = button.click(ready, None, [hidden, form.message], api_visibility="private", show_progress="hidden")
-            event.then(None, None, None, js=f"() => {{ window.gm.download('{form.id}-file'); return []; }}",
-                       api_visibility="private")
+            event.then(
+                None,
+                None,
+                None,
+                js=f"() => {{ window.gm.download('{form.id}-file'); return []; }}",
+                api_visibility="private",
+            )
 
 
 # ---- layout ---------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from gen_models.noise import Noise
 from gen_models.ui import pad
 from gen_models.ui.live import live
 from gen_models.ui.tabs import Panel, Tab
-from gen_models.ui.visits import Picked, Visit
+from gen_models.ui.visits import Picked, Visit, card_time
 
 SLIDERS = 8
 CELLS, REACH = 21, 3.0  # the plane's grid of decoded codes, from -REACH to REACH standard deviations each way
@@ -46,7 +46,7 @@ def mount(tab: Tab) -> None:
 def _facts(picked: Picked) -> dict[str, Any]:
     """What the browser must know of the entry before it asks."""
     model, space = picked.entry.model, picked.space
-    suits = issubclass(model, Decodes) and space.kind == "image" and picked.name in picked.shelf.names()
+    suits = issubclass(model, Decodes) and space.kind == "image" and card_time(picked.shelf, picked.name) > 0
     return {
         "entry": picked.name if suits else "",
         "labels": list(picked.labels),
@@ -138,7 +138,9 @@ def _by_decoder(model: Any) -> dict[str, Any]:
     classes = sorted({round(k * (count - 1) / (CLASSES - 1)) for k in range(CLASSES)}) if count else [None]
 
     def decode(z: Tensor) -> Tensor:
-        return torch.cat([zoo.decoded(model, z, zoo.label_rows(model.labels, len(z), k)).flatten(1) for k in classes], 1)
+        return torch.cat(
+            [zoo.decoded(model, z, zoo.label_rows(model.labels, len(z), k)).flatten(1) for k in classes], 1
+        )
 
     size = math.prod(model.latent_shape)
     axes, scales = latent.principal_directions(decode, model.latent_shape, min(SLIDERS, size), samples=2 * size)
@@ -160,7 +162,9 @@ def _code(values: Any, model: Any) -> Tensor:
     size = math.prod(model.latent_shape)
     if not isinstance(values, list) or len(values) != size:
         raise BadInput(f"z is a list of {size} numbers.")
-    return torch.tensor([_number(v, "each number of z", -FARTHEST, FARTHEST) for v in values]).view(1, *model.latent_shape)
+    return torch.tensor([_number(v, "each number of z", -FARTHEST, FARTHEST) for v in values]).view(
+        1, *model.latent_shape
+    )
 
 
 PANEL = Panel("Latent", (Decodes,), frozenset({"image"}), mount)

@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import gradio as gr
 import torch
+from PIL import Image
 from torch import Tensor
 
 from gen_models import __version__, data, render, zoo
-from gen_models.interface import BadInput, Frame, Samples, options
+from gen_models.interface import BadInput, Decodes, Frame, Samples, options
 from gen_models.ui.live import live
 from gen_models.ui.tabs import Panel, Tab, picture_of
-from gen_models.ui.visits import Picked, Visit
-from gen_models.ui.widgets import Ask, Field, Form, columns, downloads, label, note, number, option_fields, seed, side, stage
+from gen_models.ui.visits import Picked, Visit, card_time
+from gen_models.ui.widgets import (
+    Ask,
+    Field,
+    Form,
+    columns,
+    downloads,
+    label,
+    note,
+    number,
+    option_fields,
+    seed,
+    side,
+    stage,
+)
 
 LIVE = 0.05  # seconds between two frames of a run, at least
 FIRST = ("temperature", "truncation", "steps", "guidance")
 HINTS = {
-    "vae": "Codes are drawn from a normal distribution and decoded. Click a sample to take it to the other panels.",
-    "gan": "The generator turns noise into samples in one go. Click a sample to take it to the other panels.",
-    "diffusion": "Noise becomes a sample in a few steps. Click a sample to take it to the other panels.",
+    "vae": "Codes are drawn from a normal distribution and decoded.",
+    "gan": "The generator turns noise into samples in one go.",
+    "diffusion": "Watch noise become samples, step by step.",
 }
 
 
@@ -75,11 +92,11 @@ def mount(tab: Tab) -> None:
                 value=before(tab.first),
                 real=_real(tab.first),
                 family=tab.family.key,
-                form=form.id,
+                takes=any(issubclass(model, Decodes) for model in tab.family.models),
                 elem_id=f"{form.id}-view",
             )
-            downloads(form, {"PNG": lambda visit: _png(_kept(visit, form)), "ZIP": lambda visit: _zip(_kept(visit, form))})
-    tab.on_pick(lambda picked: _view(before(picked), _real(picked)), [view])
+            downloads(form, {name: partial(_saved, form, make) for name, make in {"PNG": _png, "ZIP": _zip}.items()})
+    tab.on_pick(lambda picked: gr.HTML(value=before(picked), real=_real(picked)), [view])
 
     def work(ask: Ask) -> Iterator[dict[Any, Any] | str]:
         """Samples of an entry. settings: n, seed, label (a class name or "any") and the options of the entry's model.
@@ -114,11 +131,15 @@ def _progress(frame: Frame, seconds: float, kept: Shown, stopped: bool) -> str:
     what = f"{len(kept.x)} {'points' if kept.picked.space.kind == 'points' else 'samples'}"
     if frame.step >= frame.total:
         seeds = f"seeds {kept.seed} to {kept.seed + len(kept.x) - 1}" if len(kept.x) > 1 else f"seed {kept.seed}"
-        return f"{what} in {seconds:.2g} s, {seeds}"
+        return f"{what} in {_seconds(seconds)}, {seeds}"
     if stopped:
         return f"stopped at step {frame.step} of {frame.total}; this is what the sampler held then"
     left = seconds / frame.step * (frame.total - frame.step) if frame.step else None
     return f"step {frame.step} of {frame.total}" + (f", {left:.1f} s left" if left is not None else "")
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds >= 0.1 else f"{seconds * 1000:.0f} ms"
 
 
 # ---- before anything runs -----------------------------------------------------------------------------------------
@@ -126,9 +147,11 @@ def _progress(frame: Frame, seconds: float, kept: Shown, stopped: bool) -> str:
 
 def before(picked: Picked) -> dict[str, Any] | None:
     """The entry's preview: its samples of seeds 0 .. 15 with default options, as `zoo.preview` made them."""
-    if picked.name not in picked.shelf.names():
+    if not card_time(picked.shelf, picked.name):
         return None
-    defaults = {name: option.default for name, option in options(picked.entry.model.sample, picked.entry.limits()).items()}
+    defaults = {
+        name: option.default for name, option in options(picked.entry.model.sample, picked.entry.limits()).items()
+    }
     count = 16 if picked.space.kind == "image" else 1000
     labels = [k % len(picked.labels) for k in range(count)] if picked.labels else None
     shown = Shown(torch.empty(count, 0), picked, 0, labels, defaults, None)
@@ -150,51 +173,45 @@ def _plain(x: Tensor) -> list[list[float]]:
     return [[round(a, 3), round(b, 3)] for a, b in torch.nan_to_num(x).tolist()]
 
 
-def _view(value: Any, real: Any):
-    import gradio as gr
-
-    return gr.HTML(value=value, real=real)
-
-
 # ---- files --------------------------------------------------------------------------------------------------------
 
 
-def _kept(visit: Visit, form: Form) -> tuple[Visit, Shown]:
+def _saved(form: Form, make: Callable[[Visit, Shown], Path], visit: Visit) -> Path:
     if form.id not in visit.kept:
         raise BadInput("Nothing has been generated yet: press Generate, then save.")
-    return visit, visit.kept[form.id]
+    return make(visit, visit.kept[form.id])
 
 
 def _name(shown: Shown) -> str:
     return f"{shown.picked.name}-seed{shown.seed}"
 
 
-def _png(kept: tuple[Visit, Shown]) -> Path:
+def _png(visit: Visit, shown: Shown) -> Path:
     """All samples as one PNG with the recipe inside."""
-    visit, shown = kept
     path = visit.file(f"{_name(shown)}.png")
     path.write_bytes(render.png(_picture(shown), shown.recipe()))
     return path
 
 
-def _picture(shown: Shown):
+def _picture(shown: Shown) -> Image.Image:
     if shown.picked.space.kind == "points":
         real = torch.tensor(_real(shown.picked)).view(-1, 2)
         return render.points(shown.x, real=real if len(real) else None, size=960, ground="#ffffff")
     return render.grid(shown.x, shown.picked.space, scale=4, gap=8, ground="#ffffff")
 
 
-def _zip(kept: tuple[Visit, Shown]) -> Path:
-    """Every sample as a file of its own: PNG with its recipe, or all points as CSV beside their picture."""
-    visit, shown = kept
+def _zip(visit: Visit, shown: Shown) -> Path:
+    """Every sample as a PNG of its own with its recipe; all points as CSV beside their picture."""
     space, name = shown.picked.space, shown.picked.name
     if space.kind == "points":
         rows = "\n".join(f"{x:.6g},{y:.6g}" for x, y in shown.x.tolist())
-        files = {f"{_name(shown)}.csv": f"x,y\n{rows}\n".encode(), f"{_name(shown)}.png": render.png(_picture(shown), shown.recipe())}
+        picture = render.png(_picture(shown), shown.recipe())
+        files = {f"{_name(shown)}.csv": f"x,y\n{rows}\n".encode(), f"{_name(shown)}.png": picture}
     else:
         files = {}
         for k, x in enumerate(shown.x):
             kind = f"-{shown.picked.labels[shown.labels[k]]}" if shown.labels else ""
+            kind = re.sub(r"[^\w-]+", "-", kind)  # a class's name may hold what a file's name may not
             files[f"{name}-seed{shown.seed + k}{kind}.png"] = render.png(render.picture(x, space), shown.recipe(k))
     path = visit.file(f"{_name(shown)}.zip")
     path.write_bytes(render.zip_of(files))

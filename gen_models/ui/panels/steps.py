@@ -17,7 +17,7 @@ from torch import Tensor
 from gen_models import __version__, render, zoo
 from gen_models.interface import BadInput, Denoises, Frame
 from gen_models.ui import film
-from gen_models.ui.tabs import Panel, Tab, picture_of
+from gen_models.ui.tabs import Panel, Tab
 from gen_models.ui.visits import Picked, Visit
 from gen_models.ui.widgets import (
     Ask,
@@ -173,7 +173,7 @@ def _begun(ask: Ask) -> Walk:
 
 def _each(walk: Walk) -> str:
     steps = walk.moments[-1].step
-    return f"{1000 * walk.seconds / max(1, steps):.3g} ms per step"
+    return f"{1000 * walk.seconds / max(1, steps):.3g} ms each"
 
 
 def _progress(walk: Walk) -> str:
@@ -186,18 +186,15 @@ def _done(walk: Walk) -> str:
     last, what = walk.moments[-1].step, "points" if walk.picked.space.kind == "points" else "samples"
     if last < walk.total:
         return f"stopped at step {last} of {walk.total}; the steps until then are kept"
-    return f"{walk.count} {what} in {walk.seconds:.2g} s: {walk.total} steps, {walk.calls} network calls, {_each(walk)}"
+    return f"{walk.count} {what} in {walk.seconds:.2g} s: {walk.total} steps, {_each(walk)}, {walk.calls} network calls"
 
 
 def _note(walk: Walk) -> str:
     """What stands behind the counter."""
     steps, shown = walk.moments[-1].step, len(walk.shown()) - 1
-    parts = [_each(walk), f"{walk.calls} network calls"]
-    if shown < steps:
-        parts.append(f"showing {shown} of {steps} steps")
-    if steps < walk.total:
-        parts.append(f"stopped at step {steps} of {walk.total}")
-    return " · ".join(parts)
+    parts = [f"showing {shown} of {steps} steps"] if shown < steps else []
+    parts += [f"stopped at step {steps}"] if steps < walk.total else []
+    return " · ".join([*parts, _each(walk), f"{walk.calls} network calls"])
 
 
 # ---- films ----------------------------------------------------------------------------------------------------
@@ -250,12 +247,7 @@ def _media(walk: Walk, stack: list[Tensor], *, coarse: bool, live: bool) -> dict
     if coarse:
         stack = [((x.int() + GREYS // 2) // GREYS * GREYS).clamp(max=255) for x in stack]
     frames = [render.grid(_values(x), space, gap=0) for x in stack]
-    return film.pictures(frames, live=live) | {"cells": _cells(walk.picked, walk.count, 0)}
-
-
-def _cells(picked: Picked, count: int, gap: int) -> dict[str, Any]:
-    size = list(picked.space.shape[:0:-1])
-    return {"count": count, "columns": render.columns_for(count), "size": size, "gap": gap}
+    return film.pictures(frames, live=live) | {"cells": film.cells_of(walk.picked, walk.count)}
 
 
 def _values(x: Tensor) -> Tensor:
@@ -278,13 +270,14 @@ def _walked(walk: Walk) -> list[dict[str, Any]]:
 
 def before(picked: Picked) -> dict[str, Any] | None:
     """The entry's preview, on screen before any weight is loaded; None where it has no checkpoint."""
-    url = picture_of(picked.shelf, picked.name) if picked.name in picked.shelf.names() else ""
-    if not url or not issubclass(picked.entry.model, Denoises):
+    still = film.still(picked) if issubclass(picked.entry.model, Denoises) else None
+    if still is None:
         return None
-    size, wait = list(picked.space.shape[:0:-1]), "Press Denoise to see it."
-    cells = {"cells": _cells(picked, 16, 2), "still": True} if picked.space.kind == "image" else {}
-    tracks = [{"title": title, "colour": colour, "empty": wait} for title, colour in zip(TITLES, COLOURS, strict=True)]
-    tracks[0] |= {"frames": [url], "note": "finished samples" if size else "finished points", **cells}
+    tracks = [
+        {"title": title, "colour": colour, "empty": "Press Denoise to see it."}
+        for title, colour in zip(TITLES, COLOURS, strict=True)
+    ]
+    tracks[0] |= {"note": "finished", **still}
     return {"id": f"{picked.name} before", "about": picked.name, "total": 1, "steps": [1], "tracks": tracks, "plot": []}
 
 

@@ -1,10 +1,12 @@
 /* A panel's control column: fields from their description, one button that runs and stops. */
 window.gm.forms = {};
+window.gm.formMemory = {};
+window.gm.blocked = {}; // form -> why it cannot be run now, "" when it can
 window.gm.dice = () => crypto.getRandomValues(new Uint32Array(1))[0] % (2 ** 32 - 10000);
 window.gm.form = (element, props, server, trigger, watch) => {
   const gm = window.gm, el = gm.el, id = props.form;
   const listeners = gm.forms[id]?.listeners ?? new Set();
-  let described = JSON.stringify(props.fields);
+  const memory = (gm.formMemory[id] ??= { described: JSON.stringify(props.fields) }); // outlives a change of tab
 
   const put = (name, value) => {
     props.value = { ...props.value, [name]: value };
@@ -73,12 +75,18 @@ window.gm.form = (element, props, server, trigger, watch) => {
     },
   };
 
+  /* Another entry's value stands there when the entry was changed while this form was not on screen. */
+  const valueOf = (field) => {
+    const value = props.value?.[field.name];
+    const fits = field.choices ? field.choices.includes(value) : value !== undefined; // bounds: the server says it in words
+    return gm.plain(fits ? value : field.default);
+  };
   let shows = {};
   const row = (field) => {
     const key = `${id}-${field.name}`;
     const made = makers[field.kind](field, key);
     shows[field.name] = made.show;
-    made.show(props.value[field.name]);
+    made.show(valueOf(field));
     const label = el("label", { for: key, text: field.label });
     const head = made.inline ? el("div", { class: "gm-head" }, made.node, label) : el("div", { class: "gm-head" }, label, made.aside);
     const info = field.info ? el("p", { class: "gm-info", text: field.info }) : null;
@@ -87,8 +95,8 @@ window.gm.form = (element, props, server, trigger, watch) => {
 
   /* ---- run and stop ---- */
   const run = () => {
-    if (gm.running[id]) return;
-    const value = gm.plain(props.value);
+    if (gm.running[id] || gm.blocked[id]) return;
+    const value = Object.fromEntries(props.fields.map((field) => [field.name, valueOf(field)]));
     if (props.fields.some((field) => field.kind === "seed")) {
       if (value.seed === null || value.seed === undefined) value.seed = gm.dice();
       gm.lastSeed[id] = value.seed;
@@ -113,7 +121,8 @@ window.gm.form = (element, props, server, trigger, watch) => {
     if (props.run) {
       parts.push(gm.running[id]
         ? el("button", { type: "button", class: "gm-primary gm-stop", id: `${id}-stop`, onclick: stop }, "Stop ", el("kbd", { text: "Esc" }))
-        : el("button", { type: "button", class: "gm-primary gm-run", id: `${id}-run`, onclick: run }, `${props.run} `, el("kbd", { text: "Ctrl ↵" })));
+        : el("button", { type: "button", class: "gm-primary gm-run", id: `${id}-run`, onclick: run, disabled: Boolean(gm.blocked[id]), title: gm.blocked[id] || null }, `${props.run} `, el("kbd", { text: "Ctrl ↵" })));
+      if (gm.blocked[id]) parts.push(el("p", { class: "gm-info", text: gm.blocked[id] }));
     }
     if (more.length) {
       parts.push(el("details", { class: "gm-more", open }, el("summary", { text: `More options: ${more.map((field) => field.label.toLowerCase()).join(", ")}` }), ...more.map(row)));
@@ -123,9 +132,10 @@ window.gm.form = (element, props, server, trigger, watch) => {
     if (focus) document.getElementById(focus)?.focus({ preventScroll: true });
   };
   const describe = () => {
-    const before = JSON.parse(described);
-    described = JSON.stringify(props.fields);
-    if (JSON.stringify(before) === described) return;
+    const now = JSON.stringify(props.fields);
+    if (now === memory.described) return;
+    const before = JSON.parse(memory.described);
+    memory.described = now;
     const same = (field) => before.some((other) => JSON.stringify(other) === JSON.stringify(field));
     const old = props.value ?? {};
     props.value = Object.fromEntries(props.fields.map((field) => [
@@ -142,9 +152,11 @@ window.gm.form = (element, props, server, trigger, watch) => {
       for (const field of props.fields) if (field.name in values) { put(field.name, values[field.name]); }
       draw();
     },
+    block: (why) => { if (gm.blocked[id] !== why) { gm.blocked[id] = why; draw(); } },
     run,
   };
   draw(); // props must not be set here: Gradio puts its own values in once more after this script
+  setTimeout(describe, 60); // another entry may have been picked while this form was not on screen
   watch("fields", describe);
   watch("value", () => { for (const [name, show] of Object.entries(shows)) show(props.value?.[name]); });
 };

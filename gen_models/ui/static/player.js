@@ -29,7 +29,7 @@
 window.gm.films = {}; // film id -> {at, cell}: survives the change of tabs
 window.gm.player = (element, props, server, trigger, watch) => {
   const gm = window.gm, el = gm.el, THUMB = 48, HALF = THUMB / 2, GAP = 16;
-  const SPEEDS = [[0.1, "0.1×, for talks"], [0.25, "0.25×"], [0.5, "0.5×"], [1, "1×"], [2, "2×"], [4, "4×"]];
+  const SPEEDS = [[0.1, "talk 0.1×"], [0.25, "speed 0.25×"], [0.5, "speed 0.5×"], [1, "speed 1×"], [2, "speed 2×"], [4, "speed 4×"]];
   let film = null, media = [], at = 0, cell = 0, playing = false, clock = 0, loads = 0, shape = "", views = [], slots = [], parts = {};
   element.classList.add("gm-player");
 
@@ -104,7 +104,13 @@ window.gm.player = (element, props, server, trigger, watch) => {
     const pen = view.canvas.getContext("2d");
     pen.clearRect(0, 0, side * sharp, side * sharp);
     if (!there) return;
-    if (track.points) return cloud(pen, i, at, side * sharp);
+    if (track.points) {
+      cloud(pen, i, at, side * sharp);
+      if (!film.real || track.real === false) return;
+      pen.font = `${12.5 * sharp}px ${getComputedStyle(element).fontFamily}`;
+      pen.fillStyle = gm.color("real");
+      return pen.fillText("real data behind", 12 * sharp, (side - 12) * sharp);
+    }
     pen.imageSmoothingEnabled = false;
     const g = grid(track, source(i, at).slice(3), side);
     for (let c = 0; c < g.count; c++) {
@@ -122,7 +128,7 @@ window.gm.player = (element, props, server, trigger, watch) => {
 
   /* ---- the timeline ---- */
   const curves = () => {
-    if (!film.plot) return;
+    if (!film.plot?.length) return parts.curves?.getContext("2d").reset();
     const canvas = parts.curves, sharp = devicePixelRatio || 1, width = element.clientWidth - 32, height = 64;
     canvas.width = width * sharp; canvas.height = height * sharp;
     const pen = canvas.getContext("2d"), run = width - THUMB, y = (v) => 4 + (1 - v) * (height - 8);
@@ -137,7 +143,7 @@ window.gm.player = (element, props, server, trigger, watch) => {
       pen.stroke();
       const wide = pen.measureText(curve.name).width + 8, k = Math.round((wide / run) * n);
       const low = Math.max(...(left ? curve.y.slice(0, k + 1) : curve.y.slice(n - k)).map(y));
-      pen.fillText(curve.name, left ? HALF : HALF + run - wide + 8, Math.min(height - 2, low + 15));
+      pen.fillText(curve.name, left ? HALF + 6 : HALF + run - wide + 2, Math.min(height - 2, low + 15));
     }
     const x = Math.round(HALF + share(film.steps[at]) * run) + 0.5;
     pen.strokeStyle = gm.color("ink");
@@ -164,13 +170,13 @@ window.gm.player = (element, props, server, trigger, watch) => {
       slot.button.setAttribute("aria-label", `go to ${film.word ?? "step"} ${film.steps[slot.k]}`);
       slot.button.classList.add("gm-filled");
     });
-    parts.thumbs.classList.toggle("gm-single", n === 1);
+    element.classList.toggle("gm-single", n === 1 && !film.live);
   };
   const mark = () => {
     const here = share(film.steps[at]), to = Math.round(here * (slots.length - 1));
     slots.forEach((slot, j) => slot.button.setAttribute("aria-current", String(j === to && whole() > 1)));
     parts.count.textContent = whole() > 1 ? counter() : "";
-    parts.note.textContent = film.note ?? "";
+    parts.note.textContent = parts.note.title = film.note ?? "";
     parts.range.value = film.steps[at];
     parts.range.style.setProperty("--at", `${100 * here}%`);
     parts.range.setAttribute("aria-valuetext", counter());
@@ -243,13 +249,13 @@ window.gm.player = (element, props, server, trigger, watch) => {
       choose(Math.min(count - 1, Math.max(0, cell + by)));
       cells[cell].focus();
     });
-    const box = el("div", { class: "gm-view" }, canvas, count ? over : null, empty);
+    const box = el("div", { class: `gm-view${track.points || track.frames && !track.cells ? " gm-framed" : ""}` }, canvas, count ? over : null, empty);
     return { canvas, title, note, empty, cells, over, box, node: el("figure", { class: "gm-track", "data-track": i }, el("figcaption", {}, title, note), box), side: 0 };
   };
   const build = () => {
     views = film.tracks.map(viewed);
-    const button = (text, onclick) => el("button", { type: "button", class: `gm-button gm-${text.toLowerCase()}`, text, onclick });
-    const list = el("select", { class: "gm-input gm-speed", "aria-label": "Speed", title: "Speed" }, ...SPEEDS.map(([value, text]) => el("option", { value, text })));
+    const button = (text, onclick) => el("button", { type: "button", class: `gm-button gm-to-${text.toLowerCase()}`, text, onclick });
+    const list = el("select", { class: "gm-input gm-speed", "aria-label": "Speed", title: "Speed; talk is slow motion" }, ...SPEEDS.map(([value, text]) => el("option", { value, text })));
     list.value = speed();
     list.onchange = () => { gm.films.speed = Number(list.value); clock = performance.now(); };
     const range = el("input", { type: "range", class: "gm-range", "aria-label": film.word ?? "step", step: 1 });
@@ -265,15 +271,16 @@ window.gm.player = (element, props, server, trigger, watch) => {
       el("div", { class: "gm-tracks" }, ...views.map((view) => view.node)),
       el("div", { class: "gm-timeline" },
         el("div", { class: "gm-bar" }, parts.play, parts.pause, parts.step, parts.reset, el("span", { class: "gm-told" }, parts.count, parts.note),
-          el("span", { class: "gm-space" }), list, ...parts.saves),
+          list, ...parts.saves),
         film.plot ? parts.curves : null, el("div", { class: "gm-scrub" }, range, parts.ticks), parts.thumbs));
   };
   const layout = () => {
-    const width = element.clientWidth, n = views.length, narrow = width < 620, top = element.getBoundingClientRect().top + scrollY;
+    const width = Math.floor(element.getBoundingClientRect().width), n = views.length, narrow = width < 620, top = element.getBoundingClientRect().top + scrollY;
     const high = Math.max(260, innerHeight - top - element.querySelector(".gm-timeline").offsetHeight - 72);
     const wide = Math.floor((width - GAP * (n - 1)) / n), most = Math.floor(Math.min(wide, high));
     views.forEach((view, i) => {
       view.side = !narrow ? most : n === 1 || (i === 0 && n % 2) ? width : Math.floor((width - GAP) / 2);
+      view.node.classList.toggle("gm-half", narrow && view.side < width);
       view.node.style.width = view.box.style.width = view.box.style.height = `${view.side}px`;
       const track = film.tracks[i];
       if (!view.cells.length) return;
@@ -290,7 +297,7 @@ window.gm.player = (element, props, server, trigger, watch) => {
     let opening;
     try { opening = await Promise.all(next.tracks.map(opened)); } catch { return; }
     if (mine !== loads || !element.isConnected) return;
-    const before = film, now = JSON.stringify([next.tracks.map((t) => [t.title, t.colour, t.empty, t.cells, t.still]), Boolean(next.plot), props.saves]);
+    const before = film, now = JSON.stringify([next.tracks.map((t) => [t.title, t.colour, t.empty, t.cells, t.still, Boolean(t.points)]), Boolean(next.plot), props.saves]);
     film = next; media = opening; media.real = film.real ? numbers(film.real) : null; playing = false;
     const kept = film.live ? null : gm.films[film.id], fresh = now !== shape || before?.id !== film.id;
     if (now !== shape) { shape = now; build(); layout(); }

@@ -63,7 +63,7 @@ window.gm.samples = (element, props, server, trigger, watch) => {
     element.querySelector(".gm-detail p").textContent = `seed ${v.seed + k}${v.labels ? ` · ${kind(v, k)}` : ""}`;
     mark();
   };
-  const toggle = (k) => { point(k); gm.takenOf[props.family]?.toggle(item(props.value, k)); };
+  const toggle = (k) => { point(k); if (props.takes) gm.takenOf[props.family]?.toggle(item(props.value, k)); };
   const build = (v) => {
     const grid = el("div", { class: "gm-grid", role: "group", "aria-label": `${v.count} samples of ${v.entry}` });
     tiles = Array.from({ length: v.count }, (_, k) => {
@@ -83,7 +83,8 @@ window.gm.samples = (element, props, server, trigger, watch) => {
       tiles[Math.min(v.count - 1, Math.max(0, at + step))].button.focus();
     });
     element.replaceChildren(grid, el("figure", { class: "gm-detail" }, el("canvas", { role: "img" }), el("p"),
-      el("button", { type: "button", class: "gm-button", onclick: () => toggle(at) })));
+      props.takes ? el("button", { type: "button", class: "gm-button", onclick: () => toggle(at) }) : null,
+      props.takes ? el("p", { class: "gm-info", text: "Click a sample to take it to Latent and Interpolate." }) : null));
     at = 0;
   };
   const pictures = (v) => {
@@ -97,7 +98,7 @@ window.gm.samples = (element, props, server, trigger, watch) => {
         const x = (k % v.columns) * (w + v.gap), y = Math.floor(k / v.columns) * (h + v.gap), pen = tile.canvas.getContext("2d");
         pen.clearRect(0, 0, w, h);
         pen.drawImage(sheet, x, y, w, h, 0, 0, w, h);
-        tile.button.setAttribute("aria-label", `${about(v, k)}: take it`);
+        tile.button.setAttribute("aria-label", `${about(v, k)}${props.takes ? ": take it" : ""}`);
         tile.button.title = about(v, k);
       });
       element.dataset.step = v.step ? v.step.join("/") : "";

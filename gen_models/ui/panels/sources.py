@@ -1,0 +1,226 @@
+"""Where training data comes from: sets by name, points that were drawn or pasted, pictures brought as a zip."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import shutil
+import threading
+from collections.abc import Callable, Hashable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+import torch
+from gradio.utils import get_upload_folder
+from torch import Tensor
+
+from gen_models import data, render, zoo
+from gen_models.interface import BadInput, Data, GenerativeModel, Space
+from gen_models.ui.visits import Visit
+from gen_models.ui.widgets import Field, check, choice, number, option_fields, seed, text
+
+POINTS, PICTURES = "own-points", "own-pictures"
+TITLES = {POINTS: "your own points", PICTURES: "your own pictures (zip)"}
+SIZES = (28, 32, 64)
+CSV_LIMIT = 4_000_000  # characters
+ZIP_LIMIT = 64 << 20  # bytes, as in app.py
+WORDS = {  # a model's option -> its label and what to know about it
+    "latent_dim": ("Latent dimensions", "Numbers in a code. 2 gives a plane to click on."),
+    "hidden": ("Hidden units", ""),
+    "likelihood": ("Likelihood", "Bernoulli suits black and white, Gaussian the rest."),
+    "beta": ("Beta", "Weight of the KL term."),
+    "beta_warmup": ("Beta warm-up", "Part of the training during which beta rises from 0."),
+    "channels": ("Channels", "Width of the network: more learns better and slower."),
+    "conditional": ("By class", "Learns the classes, so that one can be asked for."),
+    "penalty": ("Gradient penalty", "Holds the norm of the critic's gradient at 1."),
+    "gamma": ("Gamma", "Weight of the gradient penalties R1 and R2."),
+    "penalty_every": ("Penalty every", "Steps between two penalties: more is faster."),
+    "label_dropout": ("Label dropout", "Part of the examples whose class is hidden: guidance needs it."),
+    "network": ("Network", ""),
+}
+
+
+MODELS = {"FlowMatching": "Flow matching", "WGANGP": "WGAN-GP", "BetaVAE": "beta-VAE", "GAN": "GAN, non-saturating"}
+
+
+# ---- fields ---------------------------------------------------------------------------------------------------
+
+
+def fields(family: zoo.Family, settings: Mapping[str, Any]) -> list[Field]:
+    """The controls of a training: the data set and model of `settings` decide on the others and on their defaults."""
+    titles = [data.title_of(name) for name in data.NAMES] + list(TITLES.values())
+    models = {model.__name__: model for model in family.models}
+    source = choice("data", "Data", (*data.NAMES, *TITLES), data.NAMES[0], shown=tuple(titles))
+    kind = choice("model", "Model", tuple(models), shown=tuple(MODELS.get(name, name) for name in models))
+    name = source.option.check(settings.get("data", source.option.default))
+    model = models[kind.option.check(settings.get("model", kind.option.default))]
+    space = space_of(name, settings)
+    found = [source, *_own(name), *([kind] if len(models) > 1 else [])]
+    return [*found, *_recipe(model, space), seed(), *_options(model, space, name)]
+
+
+def space_of(name: str, settings: Mapping[str, Any] | None = None) -> Space:
+    """Where the data's x lives; that of own pictures follows from size and grey of `settings`."""
+    if name == POINTS:
+        return Space("points", (2,))
+    if name == PICTURES:
+        size, grey = (field.option for field in _own(PICTURES))
+        wanted = settings or {}
+        side = size.check(wanted.get("size", size.default))
+        return Space("image", (1 if grey.check(wanted.get("grey", grey.default)) else 3, side, side))
+    return data.space_of(name)
+
+
+def title_of(name: str) -> str:
+    """The data's name as people write it."""
+    return TITLES[name].removesuffix(" (zip)") if name in TITLES else data.title_of(name)
+
+
+def _own(name: str) -> list[Field]:
+    if name == POINTS:
+        return [text("csv", "Points as CSV", limit=CSV_LIMIT, info="One x, y per line: draw, paste, or bring a file.")]
+    if name == PICTURES:
+        shown = tuple(f"{size} × {size}" for size in SIZES)
+        return [choice("size", "Size in pixels", SIZES, 32, shown=shown), check("grey", "Grey", False)]
+    return []
+
+
+def _recipe(model: type[GenerativeModel], space: Space) -> list[Field]:
+    recipe = zoo.live(model, space).recipe
+    lr = recipe.lr if isinstance(recipe.lr, float) else next(iter(recipe.lr.values()))
+    return [
+        number("steps", "Steps", 1, 1_000_000, sum(stage.steps for stage in recipe.stages.values())),
+        number("batch_size", "Batch size", 2, 4096, recipe.batch_size),
+        number("lr", "Learning rate", 1e-7, 10.0, lr),
+    ]
+
+
+def _options(model: type[GenerativeModel], space: Space, name: str) -> list[Field]:
+    """The model's own options with a live training's defaults; what the data leaves no choice about is not shown."""
+    config = zoo.live(model, space).config
+    senseless = {"likelihood", "network"} if space.kind == "points" else set()
+    if not space.labels and name != PICTURES:
+        senseless |= {"conditional", "label_dropout"}
+    found = []
+    for field in option_fields(model.__init__):
+        option = field.option
+        if option.name in senseless:
+            continue
+        label, info = WORDS.get(option.name, (field.label, field.info))
+        field = field._replace(option=dataclasses.replace(option, default=config[option.name]), label=label, info=info)
+        if option.name == "conditional" and name == PICTURES:  # whether there are classes is known once the zip is read
+            field = field._replace(option=dataclasses.replace(option, default=False))
+        found.append(field._replace(kind="number") if option.type is int else field)
+    return found
+
+
+# ---- reading, without holding anybody up -------------------------------------------------------------------------
+
+
+class Readings:
+    """Slow reads by key, each done once in the background; one that failed is tried anew when it is asked for again."""
+
+    def __init__(self, workers: int = 2):
+        self._pool = ThreadPoolExecutor(workers, "reading")
+        self._lock = threading.Lock()
+        self._futures: dict[Hashable, Future] = {}
+
+    def of(self, key: Hashable, read: Callable[[], Any]) -> Future:
+        """The future of `read()`: under way, done, or begun now."""
+        with self._lock:
+            future = self._futures.get(key)
+            if future is None or (future.done() and future.exception() is not None):
+                future = self._futures[key] = self._pool.submit(read)
+            return future
+
+
+SETS = Readings()
+OWN = ThreadPoolExecutor(2, "own-data")
+
+
+def reading(name: str, values: Mapping[str, Any], visit: Visit) -> Future:
+    """The data of a checked request, being read: a Data, or a BadInput that says what to do."""
+    if name == POINTS:
+        return OWN.submit(lambda: data.from_points(data.points_from_csv(values["csv"])))
+    if name == PICTURES:
+        path = visit.kept.get("zip")
+        if path is None:
+            raise BadInput("Upload a zip file of pictures first.")
+        return OWN.submit(lambda: data.from_pictures(path, size=values["size"], grey=values["grey"]))
+    return SETS.of(name, lambda: data.load(name))
+
+
+def bring(visit: Visit, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Takes over a zip that the browser uploaded to Gradio: {"waiting": True} until it is read, then what is in it.
+
+    Asked again without a path it answers for the zip under way; one that is refused leaves the one before in place.
+    """
+    if asked.get("path"):
+        name = str(asked.get("name") or "pictures.zip")[:80]
+        path = _stored(visit, name, str(asked["path"]))
+        visit.kept["zip-arriving"] = path, name, OWN.submit(lambda: data.from_pictures(path, size=SIZES[-1]))
+    path, name, future = visit.kept.get("zip-arriving") or (None, "", None)
+    if future is None:
+        raise BadInput("Upload a zip file of pictures first.")
+    wait([future], timeout=0.5)
+    if not future.done():
+        return {"waiting": True}
+    del visit.kept["zip-arriving"]
+    try:
+        found = future.result()
+    except BadInput:
+        path.unlink(missing_ok=True)
+        raise
+    if old := visit.kept.get("zip"):
+        old.unlink(missing_ok=True)
+    visit.kept["zip"] = path
+    return {"line": f"{name}: {_contents(found)}", "real": real(found)}
+
+
+def _stored(visit: Visit, name: str, path: str) -> Path:
+    folder, path = Path(get_upload_folder()).resolve(), Path(path).resolve()
+    if not path.is_relative_to(folder) or not path.is_file():  # a path of the server's that is no upload
+        raise BadInput(f"{name} did not arrive. Upload it again.")
+    if path.stat().st_size > ZIP_LIMIT:
+        raise BadInput(f"{name} is larger than {ZIP_LIMIT >> 20} MB. Put fewer or smaller pictures into it.")
+    try:
+        return Path(shutil.copyfile(path, visit.file(_harmless(name))))
+    except OSError as error:
+        raise BadInput(f"{name} could not be stored ({error.strerror}). Free some disk space and try again.") from None
+
+
+def _contents(found: Any) -> str:
+    train, valid, test = (len(found.splits[split][0]) for split in ("train", "valid", "test"))
+    count = train if train == valid else train + valid + test  # below ten pictures each split is the whole set
+    classes = f", {len(found.space.labels)} classes" if found.space.labels else ""
+    skipped = f"; {len(found.skipped)} could not be read, such as {found.skipped[0]}" if found.skipped else ""
+    return f"{count} pictures{classes}{skipped}"
+
+
+def _harmless(name: str) -> str:
+    kept = "".join(c if c.isalnum() or c in "._- " else "_" for c in Path(name).name)[-60:]
+    return kept if kept.lower().endswith(".zip") else kept + ".zip"
+
+
+# ---- as the browser draws it -------------------------------------------------------------------------------------
+
+
+def coded(x: Tensor) -> str:
+    """Points (N, 2) as base64 of int16 pairs, 3000 being 1; what is not finite lies in the corner."""
+    whole = (torch.nan_to_num(x.detach().float().cpu(), 10.9, 10.9, -10.9) * 3000).round().clamp(-32767, 32767)
+    return base64.b64encode(whole.to(torch.int16).numpy().tobytes()).decode()
+
+
+def shown(x: Tensor, space: Space) -> dict[str, Any]:
+    """Samples for static/train.js: coded points, or a picture of a grid."""
+    if space.kind == "points":
+        return {"points": coded(x)}
+    sheet, columns = render.sheet([render.picture(row, space) for row in x.cpu()])
+    return {"picture": render.data_url(sheet), "columns": columns, "count": len(x), "size": list(space.shape[:0:-1])}
+
+
+def real(source: Data) -> dict[str, Any]:
+    """A fixed draw from the data: 1000 points or 16 pictures."""
+    count = 1000 if source.space.kind == "points" else 16
+    return shown(source.batch(count, torch.Generator().manual_seed(0)).x, source.space)

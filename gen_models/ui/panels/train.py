@@ -1,0 +1,258 @@
+"""Training in front of one's eyes: data, model and recipe; curves and previews while it runs; the model to keep."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import wait
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gradio as gr
+
+from gen_models import checkpoint, render, zoo
+from gen_models.interface import BadInput, Data, GenerativeModel, options
+from gen_models.ui.live import live
+from gen_models.ui.panels import sources
+from gen_models.ui.panels.report import Line, Report, spoken
+from gen_models.ui.tabs import Panel, Tab
+from gen_models.ui.visits import Picked, Visit
+from gen_models.ui.widgets import Ask, Field, Form, columns, downloads, note, side, stage
+
+AT_ONCE = 2  # trainings of this process; the others wait in line
+LANE = 32  # trainings and those waiting, at most
+FEW = {"image": {"steps": 5, "guidance": 1.0}, "points": {"steps": 8}}  # a preview while training takes fewer steps
+KEPT = (checkpoint.CARD, checkpoint.WEIGHTS, zoo.PREVIEW)  # what goes into the zip, beside README.md
+HINT = "Press Train and watch it learn. Stop keeps what was learnt."
+README = """# {name}
+
+{title}, trained for {steps} steps in gen_models. `card.json` tells everything, `model.safetensors` holds the weights.
+
+Unpack this folder into the folder of gen_models, write these lines into a file there and run it:
+
+```python
+from pathlib import Path
+
+from gen_models import render, zoo
+
+folder = Path("{name}")
+model = zoo.load(folder.name, zoo.Shelf(folder.parent))
+print(type(model).__name__, model.space.shape, sum(p.numel() for p in model.parameters()), "parameters")
+for frame in zoo.sample(model, seed=0, n=16):
+    x = frame.x  # the last one is the sample
+print("samples:", tuple(x.shape))
+render.grid(x, model.space, height=448).save("samples.png")
+```
+"""
+
+
+LINE = Line(AT_ONCE)
+
+
+class Trained(NamedTuple):
+    """The model of the last training on the panel; `model` only where it could not be saved."""
+
+    name: str
+    entry: zoo.Entry
+    title: str
+    steps: int
+    model: GenerativeModel | None = None
+
+
+class TrainForm(Form):
+    """A form whose fields follow from the data set and the model chosen in it, whatever entry is picked."""
+
+    def wanted(self, picked: Picked, settings: Mapping[str, Any]) -> list[Field]:
+        return sources.fields(self.tab.family, settings)
+
+
+# ---- the panel ------------------------------------------------------------------------------------------------
+
+
+def mount(tab: Tab) -> None:
+    """Builds the panel into the family's tab."""
+    key = tab.family.key
+    with columns():
+        with side():
+            form = TrainForm(tab, "train", lambda picked: sources.fields(tab.family, {}), "Train", HINT, follow=False)
+        with stage():
+            view = live(
+                "train",
+                {"bring": sources.bring},
+                tab.visits,
+                events=("choose",),
+                value=None,
+                source=_source({}),
+                form=form.id,
+                elem_id=f"{form.id}-view",
+            )
+            downloads(form, {"Download model": lambda visit: _packed(visit, form)})
+
+    def choose(settings: Any) -> tuple[gr.HTML, gr.HTML]:
+        settings = settings if isinstance(settings, Mapping) else {}
+        fields = [field.sent() for field in sources.fields(tab.family, settings)]
+        return gr.HTML(fields=fields), gr.HTML(source=_source(settings))
+
+    quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    view.choose(choose, [form.view], [form.view, view], **quiet)
+
+    def work(ask: Ask) -> Iterator[dict[Any, Any] | str]:
+        """Trains a model of the family. settings: data, model, steps, batch_size, lr, seed and the model's own options.
+
+        data "own-points" takes csv (one x, y per line). Answers with curves and previews from seeds 0, 1, ..
+        """
+        ticket = LINE.join()
+        try:
+            yield from _wait_for_place(ask, ticket)
+            source = yield from _read(ask)
+            if source is not None:
+                yield from _train(tab, form, view, ask, source)
+        finally:
+            LINE.leave(ticket)
+
+    done = form.job(work, [view], api_name=f"{key}_train", lane="training", most=LANE)
+    tab.choose_trained(done)
+
+
+def _source(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What the stage shows before a training: the data."""
+    name = settings.get("data", sources.data.NAMES[0])
+    space = sources.space_of(name, settings)
+    sent = {"name": name, "title": sources.title_of(name), "kind": space.kind, "real": None}
+    if name in sources.data.NAMES and space.kind == "points":
+        sent["real"] = sources.real(sources.data.load(name))
+    return sent
+
+
+def _wait_for_place(ask: Ask, ticket: str) -> Iterator[str]:
+    while (ahead := LINE.ahead(ticket)) and not ask.stopped:
+        others = f"{ahead} before you" if ahead > 1 else "you are next"
+        yield f"{AT_ONCE} trainings are running on this server, and it takes no more at once: {others}."
+        time.sleep(0.25)
+
+
+def _read(ask: Ask) -> Iterator[str]:
+    """The data, while saying so; None when Stop was pressed meanwhile."""
+    name = ask.values["data"]
+    future, begun = sources.reading(name, ask.values, ask.visit), time.monotonic()
+    while not future.done() and not ask.stopped:
+        wait([future], timeout=0.25)
+        if not future.done():
+            yield f"reading {sources.title_of(name)}, {time.monotonic() - begun:.0f} s"
+    if ask.stopped:
+        yield "stopped before the training began"
+        return None
+    return future.result()
+
+
+def _train(tab: Tab, form: Form, view: gr.HTML, ask: Ask, source: Data) -> Iterator[dict[Any, Any]]:
+    """One training with its reports; however it ends, what was learnt is saved, shown and chosen."""
+    entry, visit = _entry(tab, ask, source), ask.visit
+    title = f"{entry.model.__name__} on {sources.title_of(ask.values['data'])}"
+    report, looked = Report(title, source, ask.run), {}
+    name = re.sub(r"[^a-z0-9-]+", "-", f"{entry.model.__name__}-{ask.values['data']}-{time.strftime('%H%M%S')}".lower())
+    name = name if name not in visit.shelf.names() else f"{name}-{secrets.token_hex(2)}"
+    steps = zoo.run(
+        entry,
+        source,
+        seed=ask.seed,
+        device=tab.device,
+        folder=visit.shelf.root / name,
+        resume=False,
+        stop_publishes=True,
+        look=_look(looked),
+    )
+    trouble, stopped = "", False
+    try:
+        try:
+            for progress in steps:
+                report.add(progress)
+                yield {view: report.sent("training"), form.message: note(report.line())}
+                if stopped := ask.stopped:
+                    break
+        finally:
+            steps.close()  # saves; a closed tab comes here too
+    except BadInput as error:
+        trouble = str(error)
+    finally:
+        if "*" in visit.stopped:  # the visit was freed while this was saved into it
+            shutil.rmtree(visit.folder, ignore_errors=True)
+    saved = name in visit.shelf.names()
+    model = None if saved else looked.get("model")
+    if saved or (model is not None and report.at):
+        visit.kept[form.id] = Trained(name, entry, title, report.at, model)
+    if saved:
+        visit.trained[tab.family.key] = name
+        report.look(_final(visit.shelf, name))
+    phase = "failed" if trouble else "stopped" if stopped else "done"
+    yield {view: report.sent(phase, film=True), form.message: note(_end(report, phase, saved))}
+    if trouble:
+        raise BadInput(trouble)
+
+
+def _entry(tab: Tab, ask: Ask, source: Data) -> zoo.Entry:
+    values = ask.values
+    model = next(m for m in tab.family.models if m.__name__ == values.get("model", tab.family.models[0].__name__))
+    name = values["data"] if values["data"] in sources.data.NAMES else None
+    recipe = {key: values[key] for key in ("steps", "batch_size", "lr")}
+    return zoo.live(model, source.space, name, **recipe, **ask.options)
+
+
+def _end(report: Report, phase: str, saved: bool) -> str:
+    if phase == "stopped" and not report.at:
+        return "stopped before the first step"
+    took = spoken(report.seconds)
+    what = f"stopped at step {report.at} of {report.total}" if phase == "stopped" else f"{report.at} steps in {took}"
+    return f"{what}; the model is chosen above, as yours" if saved else what
+
+
+def _look(looked: dict[str, Any]) -> Callable[[GenerativeModel], dict[str, Any]]:
+    """Previews from seeds 0, 1, ..: 1000 points or 16 pictures, in a few steps where sampling takes steps."""
+
+    def look(model: GenerativeModel) -> dict[str, Any]:
+        looked["model"] = model
+        return _samples(model, few=True)
+
+    return look
+
+
+def _final(shelf: zoo.Shelf, name: str) -> dict[str, Any]:
+    """The last preview: what was saved, sampled with the model's own defaults."""
+    return _samples(zoo.load(name, shelf), few=False)
+
+
+def _samples(model: GenerativeModel, *, few: bool) -> dict[str, Any]:
+    space, values = model.space, {}
+    if few:
+        known = options(type(model).sample, type(model).limits(space, {"conditional": bool(model.labels)}))
+        values = {k: v for k, v in FEW[space.kind].items() if k in known}
+    *_, last = zoo.sample(model, 0, 1000 if space.kind == "points" else 16, **values)
+    return sources.shown(last.x, space)
+
+
+# ---- the model to keep ------------------------------------------------------------------------------------------
+
+
+def _packed(visit: Visit, form: Form) -> Path:
+    """card.json, model.safetensors and ten lines of Python that load it and sample, as a zip."""
+    trained: Trained | None = visit.kept.get(form.id)
+    if trained is None:
+        raise BadInput("Nothing has been trained in this visit yet: press Train, then save the model.")
+    folder = visit.shelf.root / trained.name
+    if trained.name not in visit.shelf.names():  # the disk was full when the training ended
+        checkpoint.save(folder, zoo.card_of(trained.entry), trained.model)
+    readme = README.format(name=trained.name, title=trained.title, steps=trained.steps)
+    files = {file: (folder / file).read_bytes() for file in KEPT if (folder / file).exists()}
+    files |= {"README.md": readme.encode()}
+    path = visit.file(f"{trained.name}.zip")
+    try:
+        path.write_bytes(render.zip_of({f"{trained.name}/{file}": content for file, content in files.items()}))
+    except OSError as error:
+        raise BadInput(f"The zip could not be written ({error.strerror}). Free some disk space; try again.") from None
+    return path
+
+
+PANEL = Panel("Train", (GenerativeModel,), frozenset({"image", "points"}), mount)

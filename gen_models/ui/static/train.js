@@ -1,0 +1,199 @@
+/* Training on the stage: where it stands, the preview, the curves, and a slider over training time.
+
+   value (from Python, panels/train.py): {run, phase, kind, title, step, total, rate, left, seconds, curves, real, look | film}
+   source: {name, title, kind, real}: the data that is chosen now. What was seen lives in gm.trainings[form] while the
+   page is open, so that leaving the tab loses nothing. */
+window.gm.trainings = {};
+window.gm.train = (element, props, server, trigger, watch, upload) => {
+  const gm = window.gm, el = gm.el, id = props.form;
+  const store = (gm.trainings[id] ??= { run: null, film: [], at: null, drawing: false, line: "", real: null });
+  let timer = null, sheets = new Map();
+
+  /* ---- the parts ---- */
+  const fact = (name) => {
+    const value = el("b", { text: "–", id: `${id}-${name.replaceAll(" ", "-")}` });
+    return { value, node: el("div", { class: "gm-fact" }, value, el("span", { class: "gm-muted", text: name })) };
+  };
+  const facts = ["step", "examples per second", "time left"].map(fact);
+  const canvas = el("canvas", { class: "gm-train-canvas", role: "img" });
+  const title = el("b"), legend = el("span", { class: "gm-train-legend" });
+  const hint = el("p", { class: "gm-train-hint gm-muted" });
+  const mode = el("button", { type: "button", class: "gm-button gm-tight", id: `${id}-mode`, onclick: () => { store.drawing = !store.drawing; draw(); } });
+  const curves = gm.curves({ label: "loss terms", id });
+  const points = gm.drawPoints({ name: `${id}-points`, onchange: (csv) => { gm.forms[id]?.fill({ csv }); points.set(csv); } });
+  const picture = el("div", { class: "gm-plot gm-train-plot" }, canvas, hint);
+  const zip = el("input", { type: "file", accept: ".zip,application/zip", id: `${id}-zip`, class: "gm-hidden", tabindex: -1, "aria-hidden": "true" });
+  const told = el("p", { class: "gm-muted" }), wrong = el("p", { class: "gm-wrong", role: "alert", hidden: true, id: `${id}-zip-message` });
+  const choose = el("button", { type: "button", class: "gm-button", text: "Upload a zip of pictures", id: `${id}-upload`, onclick: () => zip.click() });
+  const own = el("div", { class: "gm-train-own" }, choose, zip, told, wrong);
+  const slider = el("input", { type: "range", class: "gm-range", min: 0, max: 0, step: 1, id: `${id}-time`, "aria-label": "training time" });
+  const play = el("button", { type: "button", class: "gm-button", text: "Play", id: `${id}-play`, onclick: () => (timer ? pause() : start()) });
+  const place = el("b", { class: "gm-train-place", id: `${id}-place` });
+  const player = el("div", { class: "gm-player gm-train-player" }, play, el("span", { class: "gm-muted", text: "training time" }), slider, place);
+  element.classList.add("gm-train");
+  element.replaceChildren(
+    el("div", { class: "gm-facts" }, ...facts.map((f) => f.node)),
+    el("div", { class: "gm-train-both" },
+      el("div", { class: "gm-train-seen" }, el("div", { class: "gm-curves-head" }, el("span", { class: "gm-train-title" }, title, legend), mode), picture, points.node, own),
+      curves.node),
+    player);
+
+  /* ---- what is seen ---- */
+  const dot = (name, text) => el("span", { class: "gm-key", style: `--dot: var(--gm-${name})`, text });
+  const tiles = (shown) => new Promise((done) => {
+    if (sheets.has(shown.picture)) return done(sheets.get(shown.picture));
+    const image = new Image();
+    image.onload = () => { if (sheets.size > 200) sheets.clear(); sheets.set(shown.picture, image); done(image); };
+    image.src = shown.picture;
+  });
+  let painted = 0;
+  const grid = async (shown) => {
+    const mine = ++painted, image = await tiles(shown);
+    if (mine !== painted) return;
+    const [w, h] = gm.plain(shown.size), across = shown.columns, down = Math.ceil(shown.count / across), gap = 1;
+    const side = canvas.clientWidth * (devicePixelRatio || 1), scale = Math.max(1, Math.floor((side + gap) / (across * w)) - 0);
+    const cell = [w * scale, h * scale], space = Math.max(2, Math.round(scale * gap * 0.6));
+    canvas.width = across * cell[0] + (across - 1) * space; canvas.height = down * cell[1] + (down - 1) * space;
+    const pen = canvas.getContext("2d");
+    pen.imageSmoothingEnabled = false;
+    for (let k = 0; k < shown.count; k++) {
+      const x = k % across, y = Math.floor(k / across);
+      pen.drawImage(image, x * w, y * h, w, h, x * (cell[0] + space), y * (cell[1] + space), ...cell);
+    }
+  };
+  const cloud = (real, generated) => {
+    painted++;
+    gm.cloud(canvas, [[real?.points ? gm.pointsOf(real.points) : [], "real", 0.45], [generated?.points ? gm.pointsOf(generated.points) : [], "generated", 0.7]]);
+  };
+  const paint = () => {
+    if (!canvas.clientWidth) return;
+    const v = props.value, film = store.film, running = v && v.run === store.run && film.length;
+    if (running) {
+      const k = store.at ?? film.length - 1, look = film[Math.min(k, film.length - 1)];
+      if (v.kind === "points") cloud(v.real, look); else grid(look);
+      canvas.setAttribute("aria-label", `${v.title}: samples from fixed seeds at step ${look.at} of ${v.total}`);
+      slider.max = Math.max(0, film.length - 1); slider.value = Math.min(k, film.length - 1);
+      slider.style.setProperty("--at", `${film.length > 1 ? (100 * slider.value) / (film.length - 1) : 100}%`);
+      slider.setAttribute("aria-valuetext", `step ${look.at}`);
+      place.textContent = `step ${look.at}`;
+      element.dataset.looks = film.length; element.dataset.at = look.at;
+      curves.draw({ ...gm.plain(v.curves), total: v.total, cursor: store.at === null ? null : look.at });
+    } else {
+      const real = props.source.name === "own-pictures" ? store.real : props.source.real;
+      if (real?.picture) grid(real); else { canvas.width = canvas.height = 10; cloud(real, null); }
+      canvas.setAttribute("aria-label", `${props.source.title}: ${real ? "a sample of the data" : "nothing to show yet"}`);
+      place.textContent = ""; slider.max = 0; slider.style.setProperty("--at", "0%");
+      curves.draw(null);
+    }
+    slider.disabled = play.disabled = film.length < 2;
+    play.title = play.disabled ? "previews appear here while it trains" : "";
+  };
+  const draw = () => {
+    const v = props.value, busy = v?.phase === "training" && gm.running[id], any = v && store.film.length > 0;
+    const source = props.source, mine = source.name === "own-points" || source.name === "own-pictures";
+    const drawing = mine && !busy && (store.drawing || !any);
+    const bare = !any && !source.real && !(source.name === "own-pictures" && store.real);
+    facts[0].value.textContent = any ? `${v.step} of ${v.total}` : "–";
+    facts[1].value.textContent = any && v.rate ? gm.big(v.rate) : "–";
+    facts[2].value.textContent = any ? (v.phase === "training" ? (v.left === null ? "…" : seconds(v.left)) : { done: "done", stopped: "stopped", failed: "ended early" }[v.phase]) : "–";
+    title.textContent = drawing ? source.title : any ? v.title : source.title;
+    legend.replaceChildren(...((any ? v.kind : source.kind) === "points" && !drawing ? [dot("real", "real"), any ? dot("generated", "generated") : null].filter(Boolean) : []));
+    mode.hidden = !mine || busy || !any;
+    mode.textContent = drawing ? "Show the training" : source.name === "own-points" ? "Draw points" : "Choose pictures";
+    picture.hidden = drawing && source.name === "own-points";
+    points.node.hidden = !(drawing && source.name === "own-points");
+    own.hidden = !(drawing && source.name === "own-pictures");
+    told.textContent = store.line || "A .zip of PNG or JPEG files, 64 MB at most. Folders in it become classes. Or drop it here.";
+    hint.hidden = !bare;
+    hint.textContent = source.name === "own-pictures" ? "Your pictures appear here." : source.kind === "points" ? "" : `16 samples appear here while it learns ${source.title}.`;
+    paint();
+  };
+  const seconds = (s) => (s < 100 ? `${Math.ceil(s)} s` : `${Math.round(s / 60)} min`);
+  gm.big = (x) => (x >= 1e6 ? `${gm.digits(x / 1e6)} M` : x >= 1e3 ? `${gm.digits(x / 1e3)} k` : gm.digits(x));
+
+  /* ---- the player ---- */
+  const pause = () => { clearInterval(timer); timer = null; play.textContent = "Play"; };
+  const go = (k) => { store.at = Math.max(0, Math.min(store.film.length - 1, k)); if (store.at === store.film.length - 1) store.at = null; paint(); };
+  const here = () => store.at ?? store.film.length - 1;
+  const start = () => {
+    if (store.film.length < 2) return;
+    if (here() === store.film.length - 1) store.at = 0;
+    play.textContent = "Pause";
+    paint();
+    timer = setInterval(() => {
+      if (!element.isConnected) return clearInterval(timer);
+      if (here() >= store.film.length - 1) return pause();
+      go(here() + 1);
+    }, 120);
+  };
+  slider.oninput = () => { pause(); go(Number(slider.value)); };
+  player.addEventListener("gm:key", (event) => {
+    const act = { play: () => play.click(), next: () => go(here() + 1), previous: () => go(here() - 1), first: () => go(0), last: () => go(1e9) };
+    if (event.detail !== "play") pause();
+    act[event.detail]?.();
+  });
+
+  /* ---- news from Python ---- */
+  const news = () => {
+    const v = props.value;
+    if (!v) return draw();
+    if (v.run !== store.run) { pause(); Object.assign(store, { run: v.run, film: [], at: null, drawing: false }); sheets.clear(); }
+    if (v.film) { const kept = store.at === null ? null : store.film[store.at]?.at; store.film = gm.plain(v.film); store.at = kept === null ? null : Math.max(0, store.film.findIndex((look) => look.at >= kept)); }
+    else if (v.look && store.film.at(-1)?.at !== v.look.at) {
+      store.film.push(gm.plain(v.look));
+      if (store.film.length > 240 && store.at === null) store.film = store.film.filter((_, k) => k % 2 === 0 || k === store.film.length - 1);
+    }
+    draw();
+  };
+
+  /* ---- the data that is chosen ---- */
+  const values = () => gm.forms[id]?.value() ?? {};
+  const shape = (now) => JSON.stringify([now.data, now.model, now.size, now.grey]);
+  let known = null;
+  const follow = () => {
+    const form = gm.forms[id];
+    if (!form) return setTimeout(follow, 50);
+    known = shape(form.value());
+    const off = form.on((now, name) => {
+      if (!element.isConnected) return off();
+      if (name === "csv") points.set(now.csv ?? "");
+      if (shape(now) === known) return;
+      known = shape(now);
+      if (name === "data") { store.drawing = true; if (!gm.running[id]) store.film = []; }
+      trigger("choose");
+    });
+    points.set(values().csv ?? "");
+  };
+  const bring = async (file) => {
+    if (!file) return;
+    wrong.hidden = true;
+    const fail = (text) => { wrong.textContent = text; wrong.hidden = false; };
+    if (!file.size) return fail(`${file.name} is empty. Choose a zip file of pictures.`);
+    if (file.size > 64 * 2 ** 20) return fail(`${file.name} is larger than 64 MB. Put fewer or smaller pictures into it.`);
+    choose.disabled = true; choose.textContent = "Reading …";
+    try {
+      const sent = await upload(file);
+      let answer = await gm.ask(server.bring, { path: sent.path ?? sent, name: file.name });
+      while (answer.busy || answer.value?.waiting) {
+        await new Promise((done) => setTimeout(done, 300));
+        answer = await gm.ask(server.bring, {});
+      }
+      if (answer.error) fail(answer.error);
+      else { store.line = answer.value.line; store.real = answer.value.real; }
+    } catch (error) { fail(`${file.name} could not be sent: ${error.message ?? error}`); }
+    choose.disabled = false; choose.textContent = "Upload a zip of pictures";
+    draw();
+  };
+  zip.onchange = () => { bring(zip.files[0]); zip.value = ""; };
+  own.ondragover = (event) => event.preventDefault();
+  own.ondrop = (event) => { event.preventDefault(); bring(event.dataTransfer.files[0]); };
+
+  const again = () => { if (!element.isConnected) { document.removeEventListener("gm:theme", again); watcher.disconnect(); } else paint(); };
+  const watcher = new ResizeObserver(paint);
+  watcher.observe(picture);
+  document.addEventListener("gm:theme", again);
+  follow();
+  news();
+  watch("value", news);
+  watch("source", draw);
+};

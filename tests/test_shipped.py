@@ -1,0 +1,53 @@
+"""What is in the folder of checkpoints loads, draws, and says how it came about."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from gen_models import data, render, zoo
+from gen_models.interface import checked, options
+
+SHIPPED = zoo.BUNDLED.names()
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_card_says_how_it_came_about(name):
+    card = zoo.BUNDLED.card(name)
+    facts = card["training"]
+    assert card["data"] in data.NAMES
+    assert card["source"] == data.source_of(card["data"])
+    assert "Apache-2.0" in card["licence"]
+    assert facts["finished"] is True
+    assert facts["seconds"] > 0
+    assert facts["examples"] > 0
+    assert facts["device"]
+    assert isinstance(facts["seed"], int)
+    assert facts["terms"]
+    assert all(isinstance(value, int | float) for value in facts["terms"].values()), "null would be a loss that broke"
+    assert facts["steps"] == sum(stage["steps"] for stage in card["recipe"]["stages"].values())
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_checkpoint_is_its_zoo_entrys(name):
+    entry, shipped = zoo.ZOO[name], zoo.BUNDLED.entry(name)
+    assert shipped == dataclasses.replace(entry, space=entry.where, config=checked(entry.model.__init__, entry.config))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_checkpoint_loads_and_draws(name):
+    model = zoo.load(name)
+    assert not model.training
+    assert not any(p.requires_grad for p in model.parameters())
+    steps = {"steps": 3} if "steps" in options(type(model).sample) else {}
+    *_, last = zoo.sample(model, 0, 2, **steps)
+    assert last.x.isfinite().all()
+    assert last.x.std() > 0.05, "something is drawn"
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_preview_is_there_with_its_recipe(name):
+    path = zoo.BUNDLED.preview(name)
+    assert path is not None
+    assert render.recipe_of(path) == {"entry": name, "seed": 0}

@@ -1,0 +1,113 @@
+"""A real server and a real browser: one of each for the session, a fresh page for every test."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from browser import found
+from playwright.sync_api import Browser, Page, sync_playwright
+from toys import put_on_shelf, small
+from ui_steps import PATIENCE
+
+from gen_models import render, zoo
+
+ROOT = Path(__file__).resolve().parents[2]
+ENTRIES = (
+    "vae-mnist",
+    "vae-mnist-plane",
+    "vae-8gaussians",
+    "gan-mnist",
+    "gan-8gaussians",
+    "diffusion-mnist",
+    "diffusion-8gaussians",
+)
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def page_shelf(tmp_path_factory) -> zoo.Shelf:
+    """Small untrained checkpoints with previews, two or three for each family."""
+    shelf = zoo.Shelf(tmp_path_factory.mktemp("page"))
+    for name in ENTRIES:
+        put_on_shelf(shelf.root / name, small(zoo.ZOO[name]))
+        picture = zoo.preview(zoo.load(name, shelf))
+        (shelf.root / name / zoo.PREVIEW).write_bytes(render.png(picture, {"entry": name, "seed": 0}))
+    return shelf
+
+
+@pytest.fixture(scope="session")
+def app_url(page_shelf, tmp_path_factory) -> Iterator[str]:
+    """`python app.py` over that shelf, as a person would start it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = tmp_path_factory.mktemp("log") / "server"
+    command = [sys.executable, "app.py", "--port", str(port), "--device", "cpu", "--checkpoints", str(page_shelf.root)]
+    with log.open("w") as out:
+        server = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, env=dict(os.environ))
+    try:
+        deadline = time.monotonic() + 90
+        while "Running on" not in log.read_text():
+            assert server.poll() is None, f"the server ended:\n{log.read_text()}"
+            assert time.monotonic() < deadline, f"the server did not start:\n{log.read_text()}"
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}/"
+        assert "Traceback" not in log.read_text(), log.read_text()[-4000:]
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """The Chromium that `tests/browser.py` found; without one these tests fail and say so."""
+    path = found()
+    if path is None:
+        pytest.fail("No browser for the tests: run `python tests/browser.py`, or install Chromium.")
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=path, headless=True, args=FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def open_page(browser, app_url) -> Iterator[Callable[..., Page]]:
+    """`open_page(width, height, dark=False)`: the page, ready; an error in its scripts fails the test."""
+    contexts, errors = [], []
+
+    def opened(width: int = 1400, height: int = 900, *, dark: bool = False, address: str = "") -> Page:
+        context = browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.goto(app_url + address + ("?__theme=dark" if dark else ""))
+        page.wait_for_selector(".gm-strip")
+        page.wait_for_function("() => Promise.race([gm.visit, new Promise((r) => setTimeout(r, 50, ''))])")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert not errors
+
+
+@pytest.fixture
+def page(open_page) -> Page:
+    return open_page()

@@ -1,0 +1,67 @@
+"""What tests of panels do again and again: go to one, fill its form, run it, read pixels."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+
+import numpy as np
+import torch
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from gen_models import render
+from gen_models.interface import GenerativeModel
+
+PATIENCE = 20_000  # milliseconds
+
+
+def go(page: Page, family: str, panel: str, entry: str | None = None) -> None:
+    """Opens a family's panel, and chooses an entry; returns when its controls are there."""
+    page.click(f"#family-{family}-button")
+    page.wait_for_selector(f"#{family}-entries .gm-strip")
+    if entry:
+        page.click(f"#{family}-entries [data-entry='{entry}']")
+        expect(page.locator(f"#{family}-entries [data-entry='{entry}']")).to_have_attribute("aria-checked", "true")
+        page.wait_for_function(
+            f"() => gm.forms['{family}-sample']?.entry() === '{entry}' || !gm.forms['{family}-sample']"
+        )
+    page.click(f"#{family}-{panel}-button")
+    page.wait_for_selector(f"#{family}-{panel}:visible")
+
+
+def fill(page: Page, form: str, **values: object) -> None:
+    """Types values into a form's number boxes, or chooses them in its lists."""
+    for name, value in values.items():
+        field = page.locator(f"#{form}-{name}")
+        if field.evaluate("node => node.tagName") == "SELECT":
+            field.select_option(label=str(value))
+        else:
+            field.fill(str(value))
+
+
+def run(page: Page, form: str, says: str | re.Pattern) -> None:
+    """Presses the form's button and waits for what its message then says."""
+    page.click(f"#{form}-run")
+    expect(page.locator(f"#{form}-message")).to_contain_text(says, timeout=PATIENCE)
+    expect(page.locator(f"#{form}-run")).to_be_visible()
+
+
+def pixels(page: Page, selector: str) -> np.ndarray:
+    """A canvas's or picture's own pixels, (H, W, 3) bytes, once it is drawn."""
+    url = page.locator(selector).evaluate(
+        """async (node) => {
+          if (node.tagName === "IMG") await node.decode();
+          const canvas = document.createElement("canvas");
+          canvas.width = node.naturalWidth ?? node.width; canvas.height = node.naturalHeight ?? node.height;
+          canvas.getContext("2d").drawImage(node, 0, 0);
+          return canvas.toDataURL("image/png");
+        }"""
+    )
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).convert("RGB"))
+
+
+def as_shown(x: torch.Tensor, model: GenerativeModel) -> np.ndarray:
+    """What a picture (C, H, W) must look like on the page, (H, W, 3) bytes."""
+    return np.asarray(render.picture(x, model.space).convert("RGB"))
