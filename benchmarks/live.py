@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from gen_models import data, zoo
+from gen_models.interface import GenerativeModel
 from gen_models.models.diffusion import DDPM, FlowMatching
 from gen_models.models.gan import GAN, R3GAN, WGANGP
 from gen_models.models.vae import VAE, BetaVAE
@@ -49,7 +50,7 @@ class Nearest:
         return distance, self.label[index]
 
 
-def trained(model: type, name: str, seed: int, **config) -> tuple[zoo.GenerativeModel, float]:
+def trained(model: type, name: str, seed: int, **config) -> tuple[GenerativeModel, float]:
     """The averaged model after the live recipe, and the seconds it took."""
     source = data.load(name)
     entry = zoo.live(model, source.space, name, **config)
@@ -59,7 +60,7 @@ def trained(model: type, name: str, seed: int, **config) -> tuple[zoo.Generative
     return training.shown, training.seconds
 
 
-def last(model: zoo.GenerativeModel, n: int, **options) -> Tensor:
+def last(model: GenerativeModel, n: int, **options) -> Tensor:
     *_, frame = zoo.sample(model, 10_000, n, **options)
     return frame.x
 

@@ -33,7 +33,7 @@ def opened(page: Page, url: str) -> None:
             break
         except Error:
             time.sleep(0.05)
-    page.wait_for_selector("[id$='-sample-form-run']", state="visible", timeout=60_000)
+    page.wait_for_selector("[id$='-sample-run']", state="visible", timeout=60_000)
 
 
 def resident(pid: int) -> float:

@@ -330,9 +330,7 @@ def test_the_module_runs_and_its_exit_code_is_the_processs(shelf, tmp_path):
 
 
 def test_the_module_starts_without_the_page_and_diffusers():
-    words = (
-        "import sys, gen_models.__main__; print({'gradio', 'diffusers', 'pyarrow'} & set(sys.modules))"
-    )
+    words = "import sys, gen_models.__main__; print({'gradio', 'diffusers', 'pyarrow'} & set(sys.modules))"
     said = subprocess.run([sys.executable, "-c", words], cwd=ROOT, capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "set()"
 

@@ -160,7 +160,7 @@ KILLED = """
 import dataclasses, sys, torch
 torch.set_num_threads(1)
 from gen_models import __main__, training, zoo
-zoo.SAVE_EVERY = training.REPORT = 0.1
+zoo.running.SAVE_EVERY = training.REPORT = 0.1
 entry = zoo.ZOO["vae-8gaussians"]
 stage = dataclasses.replace(entry.recipe.stages["training"], steps=int(sys.argv[1]))
 recipe = dataclasses.replace(entry.recipe, stages={"training": stage}, batch_size=16)

@@ -220,7 +220,7 @@ def test_the_cache_drops_what_was_used_longest_ago(shelf, monkeypatch):
     zoo.forget(shelf)
     vae, gan = zoo.load("vae-8gaussians", shelf), zoo.load("gan-mnist", shelf)
     assert zoo.load("vae-8gaussians", shelf) is vae
-    monkeypatch.setattr(zoo, "CACHE_BYTES", 1)
+    monkeypatch.setattr(zoo.shelf, "CACHE_BYTES", 1)
     diffusion = zoo.load("diffusion-mnist", shelf)
     assert zoo.load("diffusion-mnist", shelf) is diffusion, "the newest stays, however large"
     assert zoo.load("gan-mnist", shelf) is not gan

@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from gen_models.ui.tabs import Tab
 
 ANY = "any"  # the label choice that asks for every class in turn
+CHANGES = "Changes the picture for the same seed."
 WORDS = {  # an option's name -> its label and what to know about it
-    "steps": ("Steps", "Calls of the network. Changes the picture for the same seed."),
-    "solver": ("Solver", "How a step is taken. Changes the picture for the same seed."),
-    "guidance": ("Guidance", "1 is none; more keeps closer to the class, with less variety."),
-    "eta": ("Fresh noise (eta)", "0 is deterministic, 1 adds as much noise as DDPM. Used by DDIM."),
-    "temperature": ("Temperature", "Spread of the codes: 0 is the average, 1 what was trained."),
-    "truncation": ("Truncation", "How far codes may lie from the centre: lower is safer, with less variety."),
+    "steps": ("Steps", f"More are finer and slower. {CHANGES}"),
+    "solver": ("Solver", f"How a step is taken. {CHANGES}"),
+    "guidance": ("Guidance", f"1 is none; more keeps to the class. {CHANGES}"),
+    "eta": ("Fresh noise (eta)", f"For DDIM: 0 is deterministic, 1 is like DDPM. {CHANGES}"),
+    "temperature": ("Temperature", f"Spread of the codes; 1 is what was trained. {CHANGES}"),
+    "truncation": ("Truncation", f"Lower is safer, with less variety. {CHANGES}"),
 }
 
 log = logging.getLogger(__name__)
@@ -183,7 +184,7 @@ class Form:
             "form",
             {},
             tab.visits,
-            events=("run", "stop", "input"),
+            events=("run", "stop", "leave", "input"),
             elem_id=f"{self.id}-form",
             value={field.option.name: field.option.default for field in fields(tab.first)},
             fields=[field.sent() for field in fields(tab.first)],
@@ -272,11 +273,14 @@ class Form:
             [self.tab.chosen, self.view, *inputs],
             [*outputs, self.message],
             api_name=api_name,
-            show_progress="hidden",
+            show_progress="minimal",
+            show_progress_on=[self.message],
             trigger_mode="once",
             concurrency_id=lane,
             concurrency_limit=most,
         )
+        quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+        self.view.leave(lambda: note("left the queue"), None, [self.message], cancels=[event], **quiet)
         return event.then(
             None, None, None, js=f"() => {{ window.gm.ended('{self.id}'); return []; }}", api_visibility="private"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import re
@@ -21,6 +22,7 @@ from gen_models.interface import Frame, Space, State
 from gen_models.ui import film
 from gen_models.ui.panels import steps
 from gen_models.ui.visits import Picked
+from gen_models.ui.walk import Walk
 
 FORM, FILM = "diffusion-steps", "#diffusion-steps-film"
 PLAYER = f"{FILM} .gm-player"
@@ -221,16 +223,18 @@ def test_the_api_refuses_what_the_page_would(app_url, settings, says):
         Client(app_url, verbose=False).predict("diffusion-mnist", settings, api_name="/diffusion_steps")
 
 
-def walk_of(total: int, upto: int | None = None) -> steps.Walk:
+def walk_of(total: int, upto: int | None = None) -> Walk:
     picked = Picked("diffusion-8gaussians", zoo.ZOO["diffusion-8gaussians"], zoo.BUNDLED)
-    walk = steps.Walk(picked, 0, None, None, {}, 3, steps.MOST)
+    walk = Walk(picked, 0, None, None, {}, 3, steps.MOST)
     for k in range((upto or total) + 1):
         x = torch.full((3, 2), float(k))
         walk.add(Frame(x, k, total, x0=x if k else None, show={"eps": x} if k else None, state=State(1 - k / total, x)))
     return walk
 
 
-@pytest.mark.parametrize(("total", "upto"), [(1, None), (120, None), (121, None), (241, None), (1000, None), (1000, 140)])
+@pytest.mark.parametrize(
+    ("total", "upto"), [(1, None), (120, None), (121, None), (241, None), (1000, None), (1000, 140)]
+)
 def test_long_runs_are_thinned_evenly_with_both_ends(total, upto):
     walk, last = walk_of(total, upto), upto or total
     shown = [moment.step for moment in walk.shown()]
@@ -252,8 +256,6 @@ def test_a_long_run_says_what_it_shows():
 
 
 def test_packed_points_survive():
-    import base64
-
     x = torch.tensor([[0.0, 1.5], [-4.4, float("nan")], [9.0, -9.0]])
     back = np.frombuffer(base64.b64decode(film.packed(x)["data"]), "<i2").reshape(3, 2) * film.LIMIT / 32767
     np.testing.assert_allclose(back[:1], x[:1], atol=1e-3)

@@ -1,4 +1,4 @@
-"""Picture, reconstruction and difference: of drawn, uploaded and test pictures, with the error and the bound's terms."""
+"""Picture, reconstruction and difference of drawn, uploaded and test pictures, with error and terms of the bound."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def _terms(model: GenerativeModel, x: Tensor, label: Tensor | None) -> dict[str,
 
 def _tests(tab: Tab):
     def tests(visit: Visit, asked: dict) -> dict[str, Any]:
-        """A row of test pictures from `index` on, or random ones, all or of class `label`; {"waiting"} while reading."""
+        """A row of test pictures from `index` on, or random ones, of a class if given; {"waiting"} while reading."""
         picked = tab.visits.picked(asked.get("entry"), visit)
         model = _model(picked)
         if picked.entry.data not in data.NAMES:

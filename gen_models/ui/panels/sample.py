@@ -128,7 +128,7 @@ def _fields(picked: Picked) -> list[Field]:
 
 
 def _progress(frame: Frame, seconds: float, kept: Shown, stopped: bool) -> str:
-    what = f"{len(kept.x)} {'points' if kept.picked.space.kind == 'points' else 'samples'}"
+    what = f"{len(kept.x)} {'point' if kept.picked.space.kind == 'points' else 'sample'}{'s' * (len(kept.x) > 1)}"
     if frame.step >= frame.total:
         seeds = f"seeds {kept.seed} to {kept.seed + len(kept.x) - 1}" if len(kept.x) > 1 else f"seed {kept.seed}"
         return f"{what} in {_seconds(seconds)}, {seeds}"

@@ -52,7 +52,7 @@ def fields(family: zoo.Family, settings: Mapping[str, Any]) -> list[Field]:
     titles = [data.title_of(name) for name in data.NAMES] + list(TITLES.values())
     models = {model.__name__: model for model in family.models}
     source = choice("data", "Data", (*data.NAMES, *TITLES), data.NAMES[0], shown=tuple(titles))
-    kind = choice("model", "Model", tuple(models), shown=tuple(MODELS.get(name, name) for name in models))
+    kind = choice("model", "Model", tuple(models), shown=tuple(map(model_title, family.models)))
     name = source.option.check(settings.get("data", source.option.default))
     model = models[kind.option.check(settings.get("model", kind.option.default))]
     space = space_of(name, settings)
@@ -77,6 +77,11 @@ def title_of(name: str) -> str:
     return TITLES[name].removesuffix(" (zip)") if name in TITLES else data.title_of(name)
 
 
+def model_title(model: type[GenerativeModel]) -> str:
+    """The model's name as people write it."""
+    return MODELS.get(model.__name__, model.__name__)
+
+
 def _own(name: str) -> list[Field]:
     if name == POINTS:
         return [text("csv", "Points as CSV", limit=CSV_LIMIT, info="One x, y per line: draw, paste, or bring a file.")]
@@ -91,8 +96,8 @@ def _recipe(model: type[GenerativeModel], space: Space) -> list[Field]:
     lr = recipe.lr if isinstance(recipe.lr, float) else next(iter(recipe.lr.values()))
     return [
         number("steps", "Steps", 1, 1_000_000, sum(stage.steps for stage in recipe.stages.values())),
-        number("batch_size", "Batch size", 2, 4096, recipe.batch_size),
-        number("lr", "Learning rate", 1e-7, 10.0, lr),
+        number("batch_size", "Batch size", 2, 4096, recipe.batch_size, more=True),
+        number("lr", "Learning rate", 1e-7, 10.0, lr, more=True),
     ]
 
 

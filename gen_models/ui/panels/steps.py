@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import gradio as gr
 import torch
 from PIL import Image
 from torch import Tensor
 
-from gen_models import __version__, render, zoo
-from gen_models.interface import BadInput, Denoises, Frame
+from gen_models import render, zoo
+from gen_models.interface import BadInput, Denoises
 from gen_models.ui import film
 from gen_models.ui.tabs import Panel, Tab
 from gen_models.ui.visits import Picked, Visit
+from gen_models.ui.walk import Walk, values
 from gen_models.ui.widgets import (
     Ask,
     Field,
@@ -38,77 +38,12 @@ LIVE = 0.05  # seconds between two frames of a run, at least
 MOST = 120  # steps that travel to the browser, besides the start
 NUMBERS = 4_000_000  # of one track that travel, at most
 CURVE = 64  # pieces of the schedule's curves
-NOISE = 3.0  # standard deviations from grey to white
 GREYS = 17  # between the levels of noise that travel: 16 are enough for the eye, and half the size
 HINT = "Press Denoise, then drag the slider: the clean guess knows what it will be long before the noise is gone."
 NOTHING = "Nothing has been denoised yet: press Denoise, then save."
 NO_GUESS = "The start is pure noise.\nThe first guess is made in step 1."
 TITLES = ("x_t, what the sampler holds", "x̂_0, the clean guess", "ε̂, the predicted noise")
 COLOURS = ("generated", "generated", "latent")
-
-
-class Moment(NamedTuple):
-    """One step as it is kept; pictures as bytes, points as they are. The guess was made before the step."""
-
-    step: int
-    t: float
-    guessed: float  # the time that x0 and eps were guessed at
-    x: Tensor
-    x0: Tensor | None
-    eps: Tensor | None
-    norm: float  # the mean length of eps over the samples
-
-
-@dataclass
-class Walk:
-    """A run: its moments, thinned evenly when there are too many to keep, and what made them."""
-
-    picked: Picked
-    seed: int
-    labels: list[int] | None
-    asked: str | None  # the label asked for, None for every class in turn
-    options: dict[str, Any]
-    count: int
-    most: int
-    moments: list[Moment] = field(default_factory=list)
-    curves: list[dict[str, Any]] = field(default_factory=list)
-    total: int = 0
-    calls: int = 0
-    seconds: float = 0.0  # the sampler's own, without drawing
-    stride: int = 1
-    t: float = 1.0
-    cell: int = 0  # the sample that the strip shows
-
-    def add(self, frame: Frame) -> None:
-        """Keeps the frame in place of the last one where that falls between the strides."""
-        if self.moments and self.moments[-1].step % self.stride:
-            self.moments.pop()
-        before = self.t
-        self.t, self.total, self.calls = frame.state.t, frame.total, frame.calls
-        eps = (frame.show or {}).get("eps")
-        norm = float(eps.flatten(1).norm(dim=1).mean()) if eps is not None else 0.0
-        small = [self._small(*pair) for pair in ((frame.x, 1.0), (frame.x0, 1.0), (eps, NOISE))]
-        self.moments.append(Moment(frame.step, frame.state.t, before, *small, norm))
-        if len(self.moments) > 2 * self.most + 1:
-            self.stride *= 2
-            last = self.moments[-1]
-            self.moments = [moment for moment in self.moments if moment.step % self.stride == 0 or moment is last]
-
-    def shown(self) -> list[Moment]:
-        """The moments that the player and the files hold: evenly chosen, the first and the last among them."""
-        return [self.moments[k] for k in film.evenly(len(self.moments), self.most + 1)]
-
-    def _small(self, x: Tensor | None, spread: float) -> Tensor | None:
-        if x is None or self.picked.space.kind == "points":
-            return None if x is None else x.detach().float().cpu()
-        return (torch.nan_to_num(x * (127.5 / spread) + 127.5, 127.5).clamp(0, 255)).round().to("cpu", torch.uint8)
-
-    def recipe(self) -> dict[str, Any]:
-        """Enough to make it again: the settings of this panel."""
-        classes = {"label": self.asked} if self.picked.labels else {}
-        made = {"entry": self.picked.name, "seed": self.seed, "n": self.count, **classes, **self.options}
-        last = self.moments[-1].step
-        return made | {"version": __version__} | ({"stopped": last} if last < self.total else {})
 
 
 def mount(tab: Tab) -> None:
@@ -246,13 +181,8 @@ def _media(walk: Walk, stack: list[Tensor], *, coarse: bool, live: bool) -> dict
         return film.cloud(stack)
     if coarse:
         stack = [((x.int() + GREYS // 2) // GREYS * GREYS).clamp(max=255) for x in stack]
-    frames = [render.grid(_values(x), space, gap=0) for x in stack]
+    frames = [render.grid(values(x), space, gap=0) for x in stack]
     return film.pictures(frames, live=live) | {"cells": film.cells_of(walk.picked, walk.count)}
-
-
-def _values(x: Tensor) -> Tensor:
-    """Bytes as what render takes."""
-    return x.float() / 127.5 - 1
 
 
 def _curves(model: Denoises) -> list[dict[str, Any]]:
@@ -319,7 +249,7 @@ def _picture(walk: Walk, k: int, x: Tensor | None, scale: int = 2) -> Image.Imag
             torch.empty(0, 2) if x is None else x, real=real, size=320, ground="#ffffff", colour=colour
         )
     if x is not None:
-        return render.grid(_values(x), walk.picked.space, scale=scale, gap=2, ground="#ffffff")
+        return render.grid(values(x), walk.picked.space, scale=scale, gap=2, ground="#ffffff")
     like = _picture(walk, k, walk.moments[0].x, scale)
     return Image.new(like.mode, like.size, "white")
 
@@ -332,7 +262,7 @@ def _strip(walk: Walk) -> tuple[str, bytes]:
     if walk.picked.space.kind == "points":
         frames = [_picture(walk, 0, moment.x) for moment in moments]
     else:
-        frames = [render.picture(_values(moment.x[cell]), walk.picked.space, height=112) for moment in moments]
+        frames = [render.picture(values(moment.x[cell]), walk.picked.space, height=112) for moment in moments]
     recipe = walk.recipe() | {"sample": cell, "shown steps": [moment.step for moment in moments]}
     return f"sample{cell}-strip.png", render.png(render.strip(frames, 4, ground="#ffffff"), recipe)
 
@@ -341,7 +271,8 @@ def _gif(walk: Walk) -> tuple[str, bytes]:
     """x_t beside the clean guess, all shown steps; the last one stays for a second."""
     shown = walk.shown()
     fps = _fps(len(shown))
-    frames = [render.strip([_picture(walk, 0, m.x), _picture(walk, 1, m.x0)], 12, ground="#ffffff") for m in shown]
+    pairs = ([_picture(walk, 0, moment.x), _picture(walk, 1, moment.x0)] for moment in shown)
+    frames = [render.strip(pair, 12, ground="#ffffff").convert("L" if walk.grey else "RGB") for pair in pairs]
     return "steps.gif", render.gif(frames + frames[-1:] * round(fps), fps)
 
 

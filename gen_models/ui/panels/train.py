@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import shutil
 import time
@@ -15,6 +14,7 @@ import gradio as gr
 
 from gen_models import checkpoint, render, zoo
 from gen_models.interface import BadInput, Data, GenerativeModel, options
+from gen_models.training import Progress
 from gen_models.ui.live import live
 from gen_models.ui.panels import sources
 from gen_models.ui.panels.report import Line, Report, spoken
@@ -23,8 +23,11 @@ from gen_models.ui.visits import Picked, Visit
 from gen_models.ui.widgets import Ask, Field, Form, columns, downloads, note, side, stage
 
 AT_ONCE = 2  # trainings of this process; the others wait in line
-LANE = 32  # trainings and those waiting, at most
-FEW = {"image": {"steps": 5, "guidance": 1.0}, "points": {"steps": 8}}  # a preview while training takes fewer steps
+LANE = 8  # trainings and those that wait with a message; more wait in Gradio's queue
+FEW = {  # previews while training, where sampling takes steps
+    "image": {"steps": 6, "solver": "dpm++", "guidance": 1.0},
+    "points": {"steps": 8, "solver": "dpm++"},
+}
 KEPT = (checkpoint.CARD, checkpoint.WEIGHTS, zoo.PREVIEW)  # what goes into the zip, beside README.md
 HINT = "Press Train and watch it learn. Stop keeps what was learnt."
 README = """# {name}
@@ -93,8 +96,11 @@ def mount(tab: Tab) -> None:
 
     def choose(settings: Any) -> tuple[gr.HTML, gr.HTML]:
         settings = settings if isinstance(settings, Mapping) else {}
-        fields = [field.sent() for field in sources.fields(tab.family, settings)]
-        return gr.HTML(fields=fields), gr.HTML(source=_source(settings))
+        try:
+            fields = [field.sent() for field in sources.fields(tab.family, settings)]
+            return gr.HTML(fields=fields), gr.HTML(source=_source(settings))
+        except BadInput as error:
+            raise gr.Error(str(error), print_exception=False) from None
 
     quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     view.choose(choose, [form.view], [form.view, view], **quiet)
@@ -121,7 +127,7 @@ def _source(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What the stage shows before a training: the data."""
     name = settings.get("data", sources.data.NAMES[0])
     space = sources.space_of(name, settings)
-    sent = {"name": name, "title": sources.title_of(name), "kind": space.kind, "real": None}
+    sent = {"name": name, "model": settings.get("model"), "title": sources.title_of(name), "kind": space.kind, "real": None}
     if name in sources.data.NAMES and space.kind == "points":
         sent["real"] = sources.real(sources.data.load(name))
     return sent
@@ -151,10 +157,8 @@ def _read(ask: Ask) -> Iterator[str]:
 def _train(tab: Tab, form: Form, view: gr.HTML, ask: Ask, source: Data) -> Iterator[dict[Any, Any]]:
     """One training with its reports; however it ends, what was learnt is saved, shown and chosen."""
     entry, visit = _entry(tab, ask, source), ask.visit
-    title = f"{entry.model.__name__} on {sources.title_of(ask.values['data'])}"
-    report, looked = Report(title, source, ask.run), {}
-    name = re.sub(r"[^a-z0-9-]+", "-", f"{entry.model.__name__}-{ask.values['data']}-{time.strftime('%H%M%S')}".lower())
-    name = name if name not in visit.shelf.names() else f"{name}-{secrets.token_hex(2)}"
+    title = f"{sources.model_title(entry.model)} on {sources.title_of(ask.values['data'])}"
+    report, looked, name = Report(title, source, ask.run), {}, _name(entry.model, ask)
     steps = zoo.run(
         entry,
         source,
@@ -167,17 +171,15 @@ def _train(tab: Tab, form: Form, view: gr.HTML, ask: Ask, source: Data) -> Itera
     )
     trouble, stopped = "", False
     try:
-        try:
-            for progress in steps:
-                report.add(progress)
-                yield {view: report.sent("training"), form.message: note(report.line())}
-                if stopped := ask.stopped:
-                    break
-        finally:
-            steps.close()  # saves; a closed tab comes here too
-    except BadInput as error:
+        for progress in steps:
+            report.add(progress)
+            yield {view: report.sent("training"), form.message: note(report.line())}
+            if stopped := ask.stopped:
+                break
+    except (BadInput, OSError) as error:
         trouble = str(error)
-    finally:
+    finally:  # a closed tab comes here too
+        trouble = _closed(steps) or trouble
         if "*" in visit.stopped:  # the visit was freed while this was saved into it
             shutil.rmtree(visit.folder, ignore_errors=True)
     saved = name in visit.shelf.names()
@@ -193,12 +195,27 @@ def _train(tab: Tab, form: Form, view: gr.HTML, ask: Ask, source: Data) -> Itera
         raise BadInput(trouble)
 
 
+def _closed(steps: Iterator[Progress]) -> str:
+    """Ends a training, which saves what was learnt; what went wrong with that, in words."""
+    try:
+        steps.close()
+    except (BadInput, OSError) as error:
+        return str(error)
+    return ""
+
+
 def _entry(tab: Tab, ask: Ask, source: Data) -> zoo.Entry:
     values = ask.values
     model = next(m for m in tab.family.models if m.__name__ == values.get("model", tab.family.models[0].__name__))
     name = values["data"] if values["data"] in sources.data.NAMES else None
     recipe = {key: values[key] for key in ("steps", "batch_size", "lr")}
     return zoo.live(model, source.space, name, **recipe, **ask.options)
+
+
+def _name(model: type[GenerativeModel], ask: Ask) -> str:
+    """A name for the shelf that says what it is; a second one of the same second gets a mark."""
+    name = f"{model.__name__}-{ask.values['data']}-{time.strftime('%H%M%S')}".lower()
+    return name if not (ask.visit.shelf.root / name).exists() else f"{name}-{secrets.token_hex(2)}"
 
 
 def _end(report: Report, phase: str, saved: bool) -> str:

@@ -10,9 +10,9 @@ window.gm.curves = ({ label = "curves", id = "" } = {}) => {
   };
   const SPARE = ["ink", "latent", "critic", "real", "generated"], DASHES = [[], [6, 4], [2, 3], [9, 3, 2, 3]];
   let data = null, log = null; // null: whichever suits
-  const canvas = el("canvas", { class: "gm-curves-canvas", role: "img", "aria-label": label });
+  const canvas = el("canvas", { class: "gm-loss-canvas", role: "img", "aria-label": label });
   const toggle = el("button", { type: "button", class: "gm-button gm-tight", id: `${id}-scale`, onclick: () => { log = !logarithmic(); paint(); } });
-  const node = el("div", { class: "gm-curves" }, el("div", { class: "gm-curves-head" }, el("b", { text: "Loss terms" }), toggle), canvas);
+  const node = el("div", { class: "gm-loss" }, el("div", { class: "gm-loss-head" }, el("b", { text: "Loss terms" }), toggle), canvas);
 
   const values = () => Object.values(data?.terms ?? {}).flat().filter((y) => y !== null);
   const possible = () => values().length > 0 && values().every((y) => y > 0);
@@ -60,7 +60,7 @@ window.gm.curves = ({ label = "curves", id = "" } = {}) => {
     pen.font = font;
     const filled = data && data.steps.length > 0 && values().length > 0;
     const shown = filled ? styles() : [];
-    const text = ({ name }) => { const last = data.terms[name].findLast((y) => y !== null); return `${name} ${last === undefined ? "" : gm.digits(last)}`; };
+    const text = ({ name }) => { const last = data.terms[name].findLast((y) => y !== null); return `${name} ${last === undefined ? "" : Math.abs(last) >= 1e6 ? last.toExponential(1) : gm.digits(last)}`; };
     const right = filled ? Math.min(width * 0.45, Math.max(...shown.map((s) => pen.measureText(text(s)).width)) + 14) : 12;
     const [left, top, bottom] = [46, 10, 28], w = width - left - right, h = height - top - bottom;
     const total = Math.max(1, data?.total ?? 1), [low, high] = filled ? span(on) : [0, 1];

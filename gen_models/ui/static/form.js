@@ -106,7 +106,12 @@ window.gm.form = (element, props, server, trigger, watch) => {
     draw();
     trigger("run");
   };
-  const stop = () => { if (gm.running[id]) trigger("stop"); };
+  const stop = () => {
+    if (!gm.running[id]) return;
+    const waiting = document.querySelector(`#${id}-message .progress-text`)?.textContent.includes("queue");
+    trigger(waiting ? "leave" : "stop");
+    if (waiting) gm.ended(id);
+  };
   gm.ended = (form) => { gm.running[form] = null; gm.forms[form]?.draw(); };
 
   /* ---- drawing ---- */
@@ -144,7 +149,7 @@ window.gm.form = (element, props, server, trigger, watch) => {
     for (const listener of listeners) listener(gm.plain(props.value), null);
   };
   gm.forms[id] = {
-    listeners, draw, element,
+    listeners, draw, element, ready: false,
     value: () => gm.plain(props.value),
     entry: () => props.entry,
     on: (listener) => (listeners.add(listener), () => listeners.delete(listener)),
@@ -156,7 +161,7 @@ window.gm.form = (element, props, server, trigger, watch) => {
     run,
   };
   draw(); // props must not be set here: Gradio puts its own values in once more after this script
-  setTimeout(describe, 60); // another entry may have been picked while this form was not on screen
+  setTimeout(() => { describe(); gm.forms[id].ready = true; }, 60); // another entry may have been picked while this form was not on screen
   watch("fields", describe);
   watch("value", () => { for (const [name, show] of Object.entries(shows)) show(props.value?.[name]); });
 };

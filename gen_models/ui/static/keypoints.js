@@ -11,7 +11,7 @@ window.gm.keypoints = (element, props, server, trigger, watch) => {
   const label = () => gm.forms[props.form]?.value()?.label ?? "any";
   const keyOf = (item) => JSON.stringify([props.entry, label(), item]);
   const named = (item) => item.kind === "picture" ? (item.drawn.name || "drawing")
-    : `seed ${item.seed}${props.labels.length && item.label !== null ? ` · ${props.labels[item.label]}` : ""}`;
+    : `seed ${item.seed}${label() === "any" && props.labels.length && item.label !== null ? ` · ${props.labels[item.label]}` : ""}`;
   const put = (next) => { props.value = next; draw(); trigger("input"); };
   const add = (item) => { if (items().length < MOST) put([...items(), item]); };
   const seeded = (seed) => ({ kind: "seed", seed, label: props.labels.length ? seed % props.labels.length : null });
@@ -19,7 +19,7 @@ window.gm.keypoints = (element, props, server, trigger, watch) => {
   const full = () => (items().length >= MOST ? "eight key points at most: remove one first" : "");
   const button = (text, suffix, onclick, why = "") => el("button", {
     type: "button", class: "gm-button", id: `${id}-${suffix}`, text, onclick, disabled: Boolean(why), title: why || null });
-  const tell = (text) => { const line = element.querySelector(".gm-wrong"); line.textContent = text; line.hidden = !text; };
+  const tell = (text) => { const line = element.querySelector(":scope > .gm-wrong"); line.textContent = text; line.hidden = !text; };
 
   /* ---- chips: their pictures are asked for once ---- */
   const fetch = async () => {
@@ -98,7 +98,7 @@ window.gm.keypoints = (element, props, server, trigger, watch) => {
   const until = (ready, then) => { if (ready()) then(); else if (element.isConnected) setTimeout(() => until(ready, then), 30); };
   draw();
   until(() => gm.forms[props.form], () => {
-    const off = gm.forms[props.form].on((values, name) => { if (!element.isConnected) off(); else if (name === "label" || name === null) fetch().then(show); });
+    const off = gm.forms[props.form].on((values, name) => { if (!element.isConnected) off(); else if (name === "label" || name === null) draw(); });
     gm.forms[props.form].block(items().length < 2 ? "A walk needs at least two key points: add another." : "");
   });
   until(() => gm.takenOf[family], () => {

@@ -27,11 +27,15 @@
    Keys: Space plays, arrows step, Home and End (page.js sends gm:key). The element gets data-at and data-step.
 */
 window.gm.films = {}; // film id -> {at, cell}: survives the change of tabs
+{
+  const download = window.gm.download; // called when a file is ready, or refused
+  window.gm.download = (id) => { document.dispatchEvent(new CustomEvent("gm:saved")); return download(id); };
+}
 window.gm.player = (element, props, server, trigger, watch) => {
   const gm = window.gm, el = gm.el, THUMB = 48, HALF = THUMB / 2, GAP = 16;
   const SPEEDS = [[0.1, "talk 0.1×"], [0.25, "speed 0.25×"], [0.5, "speed 0.5×"], [1, "speed 1×"], [2, "speed 2×"], [4, "speed 4×"]];
   let film = null, media = [], at = 0, cell = 0, playing = false, clock = 0, loads = 0, shape = "", views = [], slots = [], parts = {};
-  element.classList.add("gm-player");
+  element.classList.add("gm-player", "gm-film");
 
   /* ---- numbers ---- */
   const last = () => film.steps.length - 1;
@@ -259,13 +263,13 @@ window.gm.player = (element, props, server, trigger, watch) => {
     list.value = speed();
     list.onchange = () => { gm.films.speed = Number(list.value); clock = performance.now(); };
     const range = el("input", { type: "range", class: "gm-range", "aria-label": film.word ?? "step", step: 1 });
-    range.oninput = () => { pause(); go(nearest(Number(range.value))); };
+    range.oninput = () => { const wanted = nearest(Number(range.value)); pause(); go(wanted); };
     parts = {
       play: button("Play", play), pause: button("Pause", pause), step: button("Step", () => step(1)), reset: button("Reset", () => { pause(); go(0); }),
       count: el("b", { class: "gm-count" }), note: el("span", { class: "gm-muted gm-film-note" }), range,
       curves: el("canvas", { class: "gm-curves", role: "img", "aria-label": (film.plot ?? []).map((curve) => curve.name).join(", ") + " over the steps" }),
       thumbs: el("div", { class: "gm-thumbs" }), ticks: el("div", { class: "gm-ticks", "aria-hidden": "true" }),
-      saves: Object.entries(props.saves ?? {}).map(([name, id]) => el("button", { type: "button", class: "gm-button gm-save", text: name, onclick: () => document.getElementById(id)?.click() })),
+      saves: Object.entries(props.saves ?? {}).map(([name, id]) => el("button", { type: "button", class: "gm-button gm-save", text: name, onclick: (event) => save(event.target, name, id) })),
     };
     element.replaceChildren(
       el("div", { class: "gm-tracks" }, ...views.map((view) => view.node)),
@@ -273,6 +277,14 @@ window.gm.player = (element, props, server, trigger, watch) => {
         el("div", { class: "gm-bar" }, parts.play, parts.pause, parts.step, parts.reset, el("span", { class: "gm-told" }, parts.count, parts.note),
           list, ...parts.saves),
         film.plot ? parts.curves : null, el("div", { class: "gm-scrub" }, range, parts.ticks), parts.thumbs));
+  };
+  const save = (button, name, id) => {
+    if (!document.getElementById(id)) return;
+    button.textContent = `${name} …`;
+    button.disabled = true;
+    const done = () => { button.textContent = name; button.disabled = false; document.removeEventListener("gm:saved", done); };
+    document.addEventListener("gm:saved", done);
+    document.getElementById(id).click();
   };
   const layout = () => {
     const width = Math.floor(element.getBoundingClientRect().width), n = views.length, narrow = width < 620, top = element.getBoundingClientRect().top + scrollY;

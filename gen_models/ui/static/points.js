@@ -28,7 +28,8 @@ window.gm.drawPoints = ({ name, onchange }) => {
   const paint = () => {
     gm.cloud(canvas, [[points, "real", 0.6]], limit);
     canvas.setAttribute("aria-label", `${points.length} points, drawn or pasted`);
-    count.textContent = points.length ? `${points.length} points` : "Drag to spray points";
+    count.textContent = `${points.length} points`;
+    hint.hidden = points.length > 0;
     undo.disabled = !past.length; clear.disabled = !points.length;
   };
   const written = () => points.map(([x, y]) => `${+x.toFixed(3)},${+y.toFixed(3)}`).join("\n");
@@ -65,7 +66,8 @@ window.gm.drawPoints = ({ name, onchange }) => {
   const width = el("input", { type: "range", class: "gm-range", min: 0.02, max: 0.6, step: 0.02, value: spread, "aria-label": "spread of the spray", style: "--at: 28%" });
   width.oninput = () => { spread = Number(width.value); width.style.setProperty("--at", `${((spread - 0.02) / 0.58) * 100}%`); };
   const count = el("span", { class: "gm-muted gm-points-count" });
-  const node = el("div", { class: "gm-points" }, el("div", { class: "gm-plot" }, canvas),
+  const hint = el("p", { class: "gm-points-hint gm-muted", text: "Drag here to spray points, or drop a CSV file." });
+  const node = el("div", { class: "gm-points" }, el("div", { class: "gm-plot" }, canvas, hint),
     el("div", { class: "gm-row gm-points-row" }, undo, clear, button("CSV file", "file", () => chooser.click()), chooser,
       el("label", { class: "gm-row gm-points-spread" }, el("span", { class: "gm-muted", text: "Spread" }), width), count), message);
   node.ondragover = (event) => event.preventDefault();

@@ -38,7 +38,7 @@
     strip.choose(entry);
     const tab = document.getElementById(`${family}-sample-button`);
     tab?.click();
-    const form = await until(() => { const f = gm.forms[`${family}-sample`]; return f?.element.isConnected && f.entry() === entry && f; });
+    const form = await until(() => { const f = gm.forms[`${family}-sample`]; return f?.ready && f.element.isConnected && f.entry() === entry && f; });
     if (!form) return "The controls did not appear in time: try once more.";
     form.fill({ label: "any", ...values, ...(values.label === null ? { label: "any" } : {}) });
     return "";

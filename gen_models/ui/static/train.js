@@ -6,7 +6,7 @@
 window.gm.trainings = {};
 window.gm.train = (element, props, server, trigger, watch, upload) => {
   const gm = window.gm, el = gm.el, id = props.form;
-  const store = (gm.trainings[id] ??= { run: null, film: [], at: null, drawing: false, line: "", real: null });
+  const store = (gm.trainings[id] ??= { run: null, film: [], at: null, drawing: false, line: "", real: null, hidden: undefined });
   let timer = null, sheets = new Map();
 
   /* ---- the parts ---- */
@@ -34,7 +34,7 @@ window.gm.train = (element, props, server, trigger, watch, upload) => {
   element.replaceChildren(
     el("div", { class: "gm-facts" }, ...facts.map((f) => f.node)),
     el("div", { class: "gm-train-both" },
-      el("div", { class: "gm-train-seen" }, el("div", { class: "gm-curves-head" }, el("span", { class: "gm-train-title" }, title, legend), mode), picture, points.node, own),
+      el("div", { class: "gm-train-seen" }, el("div", { class: "gm-loss-head" }, el("span", { class: "gm-train-title" }, title, legend), mode), own, picture, points.node),
       curves.node),
     player);
 
@@ -66,11 +66,10 @@ window.gm.train = (element, props, server, trigger, watch, upload) => {
     gm.cloud(canvas, [[real?.points ? gm.pointsOf(real.points) : [], "real", 0.45], [generated?.points ? gm.pointsOf(generated.points) : [], "generated", 0.7]]);
   };
   const paint = () => {
-    if (!canvas.clientWidth) return;
-    const v = props.value, film = store.film, running = v && v.run === store.run && film.length;
+    const v = props.value, film = store.film, running = v && v.run === store.run && film.length && store.hidden !== v.run;
     if (running) {
       const k = store.at ?? film.length - 1, look = film[Math.min(k, film.length - 1)];
-      if (v.kind === "points") cloud(v.real, look); else grid(look);
+      if (canvas.clientWidth) { if (v.kind === "points") cloud(v.real, look); else grid(look); }
       canvas.setAttribute("aria-label", `${v.title}: samples from fixed seeds at step ${look.at} of ${v.total}`);
       slider.max = Math.max(0, film.length - 1); slider.value = Math.min(k, film.length - 1);
       slider.style.setProperty("--at", `${film.length > 1 ? (100 * slider.value) / (film.length - 1) : 100}%`);
@@ -80,16 +79,16 @@ window.gm.train = (element, props, server, trigger, watch, upload) => {
       curves.draw({ ...gm.plain(v.curves), total: v.total, cursor: store.at === null ? null : look.at });
     } else {
       const real = props.source.name === "own-pictures" ? store.real : props.source.real;
-      if (real?.picture) grid(real); else { canvas.width = canvas.height = 10; cloud(real, null); }
+      if (canvas.clientWidth) { if (real?.picture) grid(real); else cloud(real, null); }
       canvas.setAttribute("aria-label", `${props.source.title}: ${real ? "a sample of the data" : "nothing to show yet"}`);
       place.textContent = ""; slider.max = 0; slider.style.setProperty("--at", "0%");
       curves.draw(null);
     }
-    slider.disabled = play.disabled = film.length < 2;
+    slider.disabled = play.disabled = !running || film.length < 2;
     play.title = play.disabled ? "previews appear here while it trains" : "";
   };
   const draw = () => {
-    const v = props.value, busy = v?.phase === "training" && gm.running[id], any = v && store.film.length > 0;
+    const v = props.value, busy = v?.phase === "training" && gm.running[id], any = v && store.film.length > 0 && store.hidden !== v.run;
     const source = props.source, mine = source.name === "own-points" || source.name === "own-pictures";
     const drawing = mine && !busy && (store.drawing || !any);
     const bare = !any && !source.real && !(source.name === "own-pictures" && store.real);
@@ -159,7 +158,7 @@ window.gm.train = (element, props, server, trigger, watch, upload) => {
       if (name === "csv") points.set(now.csv ?? "");
       if (shape(now) === known) return;
       known = shape(now);
-      if (name === "data") { store.drawing = true; if (!gm.running[id]) store.film = []; }
+      if (name === "data") { store.drawing = true; if (!gm.running[id]) { pause(); store.hidden = props.value?.run ?? null; } }
       trigger("choose");
     });
     points.set(values().csv ?? "");
@@ -195,5 +194,5 @@ window.gm.train = (element, props, server, trigger, watch, upload) => {
   follow();
   news();
   watch("value", news);
-  watch("source", draw);
+  watch("source", () => { element.dataset.followed = Number(element.dataset.followed ?? 0) + 1; draw(); });
 };

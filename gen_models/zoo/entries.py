@@ -1,0 +1,132 @@
+"""Entries: a model on a data set with a recipe, as a row of the table, as a card, and built."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import math
+import re
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+
+from gen_models import __version__, data
+from gen_models.interface import BadInput, Choices, GenerativeModel, Range, Space, checked
+from gen_models.models.diffusion import DDPM, FlowMatching
+from gen_models.models.gan import GAN, R3GAN, WGANGP
+from gen_models.models.vae import VAE, BetaVAE
+from gen_models.noise import mixed
+from gen_models.training import Recipe, Stage
+
+LARGEST = 3 * 512 * 512  # numbers in one x that a card may ask for
+
+
+class Family(NamedTuple):
+    """A tab: its key in names and addresses, its title, and its models."""
+
+    key: str
+    title: str
+    models: tuple[type[GenerativeModel], ...]
+
+
+FAMILIES: dict[str, Family] = {
+    family.key: family
+    for family in (
+        Family("vae", "VAE", (VAE, BetaVAE)),
+        Family("gan", "GAN", (GAN, WGANGP, R3GAN)),
+        Family("diffusion", "Diffusion", (FlowMatching, DDPM)),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model on a data set with a recipe; `space` is filled in once the data is known."""
+
+    family: str
+    model: type[GenerativeModel]
+    data: str | None
+    recipe: Recipe
+    config: Mapping[str, Any] = field(default_factory=dict)
+    space: Space | None = None
+    hub: str | None = None  # "owner/repo@revision"
+    teacher: str | None = None
+
+    @property
+    def where(self) -> Space:
+        """The entry's space: its own, else its data set's."""
+        return self.space or data.space_of(self.data)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes this entry can be asked for."""
+        return self.where.labels if self.config.get("conditional") else ()
+
+    def limits(self) -> Mapping[str, Range | Choices]:
+        return self.model.limits(self.where, self.config)
+
+
+# ---- cards: an entry as JSON and back --------------------------------------------------------------------------
+
+
+def card_of(entry: Entry) -> dict[str, Any]:
+    """The entry as plain JSON, its space filled in."""
+    values = dataclasses.asdict(dataclasses.replace(entry, space=entry.where))
+    return {"format": 1, "version": __version__} | values | {"model": _class_name(entry.model)}
+
+
+_DIMENSIONS = {"points": 1, "image": 3}
+
+
+def entry_of(card: Mapping[str, Any]) -> Entry:
+    """The entry that a card describes, without the zoo; only classes of `gen_models.models` are known."""
+    try:
+        model = _class_of(card["model"])
+        space = Space(**{k: tuple(v) if isinstance(v, list) else v for k, v in card["space"].items()})
+        recipe = dict(card["recipe"])
+        recipe["stages"] = {name: Stage(**stage) for name, stage in recipe["stages"].items()}
+        recipe["betas"] = tuple(recipe["betas"])
+        config = checked(model.__init__, card["config"])
+        sizes = all(type(n) is int and 0 < n <= 1024 for n in space.shape)
+        if len(space.shape) != _DIMENSIONS.get(space.kind) or not sizes or math.prod(space.shape) > LARGEST:
+            raise BadInput(f"{space.kind} of shape {space.shape} is beyond what this playground builds")
+        if card["family"] not in FAMILIES or model not in FAMILIES[card["family"]].models:
+            raise BadInput(f"{card['model']} is no model of the family {card['family']!r}")
+        known = {name: card.get(name) for name in ("data", "hub", "teacher")}
+        return Entry(card["family"], model, recipe=Recipe(**recipe), config=config, space=space, **known)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise BadInput(
+            f"This card does not describe a model that this version ({__version__}) knows: {error}."
+        ) from None
+
+
+def _class_name(model: type[GenerativeModel]) -> str:
+    return f"{model.__module__.rsplit('.', 1)[-1]}.{model.__name__}"
+
+
+def _class_of(name: str) -> type[GenerativeModel]:
+    if not re.fullmatch(r"[a-z_]{1,40}\.[A-Za-z0-9]{1,40}", name):
+        raise BadInput(f"{name!r} is no model's name")
+    module, _, kind = name.partition(".")
+    try:
+        model = getattr(importlib.import_module(f"gen_models.models.{module}"), kind, None)
+    except ModuleNotFoundError:
+        model = None
+    if not (isinstance(model, type) and issubclass(model, GenerativeModel) and _class_name(model) == name):
+        raise BadInput(f"there is no model {name!r}")
+    return model
+
+
+# ---- building -------------------------------------------------------------------------------------------------
+
+_building = threading.Lock()
+
+
+def build(entry: Entry, seed: int = 0) -> GenerativeModel:
+    """A fresh model; constructors draw from the global generator, which is left as it was."""
+    with _building, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(mixed(seed, "build"))
+        return entry.model(entry.where, **entry.config)

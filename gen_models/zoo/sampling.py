@@ -1,0 +1,71 @@
+"""Samples, previews and decoded codes of a loaded model, with everything a person asks for checked first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gen_models import render
+from gen_models.interface import BadInput, Decodes, Frame, GenerativeModel, Samples, checked, checked_seed
+from gen_models.noise import Noise
+
+
+def label_rows(labels: Sequence[str], n: int, label: str | int | None = None, first: int = 0) -> Tensor | None:
+    """One-hot rows (n, K): the class asked for by name or index, or class (first + k) mod K for sample k.
+
+    None for an entry without classes; BadInput for a class that it does not have.
+    """
+    if not labels:
+        if label is None:
+            return None
+        raise BadInput("This entry has no classes; leave the label out.")
+    if label is None:
+        index = torch.arange(first, first + n) % len(labels)
+    elif str(label) in labels:
+        index = torch.full((n,), list(labels).index(str(label)))
+    elif str(label) in map(str, range(len(labels))):
+        index = torch.full((n,), int(label))
+    else:
+        raise BadInput(f"There is no class {label!r}; choose one of {', '.join(labels)}.")
+    return torch.nn.functional.one_hot(index, len(labels)).float()
+
+
+def sample(
+    model: GenerativeModel, seed: int, n: int, *, label: str | int | None = None, first: int = 0, **values: Any
+) -> Iterator[Frame]:
+    """Frames of n samples with seeds seed .. seed + n - 1; options and seeds are checked before the first frame.
+
+    `first` is the number of the first of them in a larger set, which decides its class where no label is asked for.
+    """
+    if not isinstance(model, Samples):
+        raise BadInput("This entry does not sample.")
+    seed = checked_seed(seed, n)
+    config = {"conditional": bool(model.labels)}
+    chosen = checked(type(model).sample, values, type(model).limits(model.space, config))
+    rows = label_rows(model.labels, n, label, first)
+    noise = Noise(range(seed, seed + n), model.device)
+    frames = model.sample(noise, label=None if rows is None else rows.to(model.device), **chosen)
+    while True:
+        with torch.inference_mode():  # never across a yield: the caller may go on in another thread
+            frame = next(frames, None)
+        if frame is None:
+            return
+        yield frame
+
+
+def preview(model: GenerativeModel, n: int | None = None) -> Any:
+    """The picture of an entry before it is loaded: 16 samples with seeds 0 .. 15, or 1000 points."""
+    n = n or (1000 if model.space.kind == "points" else 16)
+    *_, last = sample(model, 0, n)
+    return render.grid(last.x.cpu(), model.space)
+
+
+def decoded(model: GenerativeModel, z: Tensor, label: Tensor | None = None) -> Tensor:
+    """decode without gradients; BadInput for a model that cannot."""
+    if not isinstance(model, Decodes):
+        raise BadInput("This entry has no decoder.")
+    with torch.inference_mode():
+        return model.decode(z.to(model.device), label=label)

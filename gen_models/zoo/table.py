@@ -1,0 +1,128 @@
+"""The table: every shipped entry with its recipe, and the short recipes for training in front of an audience."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from gen_models.interface import GenerativeModel, Space, checked, options
+from gen_models.models.diffusion import DDPM, FlowMatching
+from gen_models.models.gan import GAN, R3GAN, WGANGP
+from gen_models.models.vae import VAE, BetaVAE
+from gen_models.training import Recipe, Stage
+from gen_models.zoo.entries import FAMILIES, Entry
+
+
+def _recipe(steps: int, **values: Any) -> Recipe:
+    return Recipe({"training": Stage(steps, turns=values.pop("turns", {}))}, **values)
+
+
+_DENOISER = {"betas": (0.9, 0.99), "weight_decay": 0.01, "warmup": 50, "clip": 1.0}
+_GAME = {"optimizer": "adam", "betas": (0.0, 0.99), "ema": 0.999}
+_POINTS_GAME = {"optimizer": "adam", "betas": (0.0, 0.9), "ema": 0.99, "batch_size": 256}
+
+ZOO: dict[str, Entry] = {
+    "vae-mnist": Entry(
+        "vae", VAE, "mnist", _recipe(24000, batch_size=256, ema=0.999, warmup=200, clip=50.0),
+        {"latent_dim": 16, "hidden": 400, "likelihood": "bernoulli"},
+    ),
+    "vae-mnist-plane": Entry(
+        "vae", VAE, "mnist", _recipe(16000, batch_size=256, ema=0.999, warmup=200, clip=50.0),
+        {"latent_dim": 2, "hidden": 400, "likelihood": "bernoulli"},
+    ),
+    "beta-vae-fashion": Entry(
+        "vae", BetaVAE, "fashion-mnist", _recipe(16000, batch_size=256, ema=0.999, warmup=200, clip=500.0),
+        {"latent_dim": 16, "hidden": 400, "likelihood": "gaussian", "beta": 4.0},
+    ),
+    "vae-8gaussians": Entry(
+        "vae", VAE, "8gaussians", _recipe(8000, batch_size=256, lr=2e-3, ema=0.99),
+        {"latent_dim": 2, "hidden": 128, "beta_warmup": 0.3},
+    ),
+    "gan-mnist": Entry(
+        "gan", R3GAN, "mnist", _recipe(4500, batch_size=64, lr=6e-4, warmup=100, **_GAME),
+        {"channels": 24, "gamma": 5.0, "penalty_every": 4, "conditional": True},
+    ),
+    "wgan-gp-fashion": Entry(
+        "gan", WGANGP, "fashion-mnist",
+        _recipe(2000, batch_size=64, lr=6e-4, turns={"critic": 3}, **_GAME),
+        {"channels": 16, "conditional": True},
+    ),
+    "gan-stacked-mnist": Entry(
+        "gan", R3GAN, "stacked-mnist", _recipe(4000, batch_size=64, lr=6e-4, warmup=100, **_GAME),
+        {"channels": 24, "gamma": 5.0, "penalty_every": 4},
+    ),
+    "gan-8gaussians": Entry(
+        "gan", R3GAN, "8gaussians", _recipe(4000, lr=5e-4, **_POINTS_GAME), {"latent_dim": 8, "gamma": 0.2},
+    ),
+    "diffusion-mnist": Entry(
+        "diffusion", FlowMatching, "mnist", _recipe(7000, batch_size=64, lr=3e-3, ema=0.998, **_DENOISER),
+        {"channels": 32, "conditional": True},
+    ),
+    "diffusion-fashion": Entry(
+        "diffusion", FlowMatching, "fashion-mnist", _recipe(5000, batch_size=64, lr=3e-3, ema=0.998, **_DENOISER),
+        {"channels": 32, "conditional": True},
+    ),
+    "ddpm-mnist": Entry(
+        "diffusion", DDPM, "mnist", _recipe(4500, batch_size=64, lr=2e-3, ema=0.998, **_DENOISER),
+        {"channels": 16, "network": "diffusers"},
+    ),
+    "diffusion-8gaussians": Entry(
+        "diffusion", FlowMatching, "8gaussians", _recipe(6000, batch_size=512, lr=3e-3, ema=0.995, **_DENOISER),
+    ),
+}  # fmt: skip
+
+# What trains in front of an audience: config and recipe by model and kind of data, for a laptop with two cores.
+_LIVE: dict[tuple[type[GenerativeModel], str], tuple[dict[str, Any], Recipe]] = {
+    (VAE, "points"): ({"latent_dim": 2, "hidden": 128}, _recipe(3000, batch_size=256, lr=2e-3, ema=0.99)),
+    (VAE, "image"): ({"latent_dim": 8}, _recipe(900, batch_size=128, lr=2e-3, ema=0.99, clip=500.0)),
+    (BetaVAE, "points"): ({"latent_dim": 2, "hidden": 128}, _recipe(3000, batch_size=256, lr=2e-3, ema=0.99)),
+    (BetaVAE, "image"): ({"latent_dim": 8}, _recipe(900, batch_size=128, lr=2e-3, ema=0.99, clip=500.0)),
+    (GAN, "points"): ({"latent_dim": 8}, _recipe(1500, lr=1e-3, **_POINTS_GAME)),
+    (GAN, "image"): ({"channels": 16}, _recipe(1000, batch_size=64, lr=1e-3, **_GAME | {"ema": 0.99})),
+    (WGANGP, "points"): (
+        {"latent_dim": 8, "penalty": 1.0},
+        _recipe(600, lr=1e-3, turns={"critic": 3}, **_POINTS_GAME),
+    ),
+    (WGANGP, "image"): (
+        {"channels": 16},
+        _recipe(500, batch_size=64, lr=1e-3, turns={"critic": 3}, **_GAME | {"ema": 0.99}),
+    ),
+    (R3GAN, "points"): ({"latent_dim": 8, "gamma": 0.2}, _recipe(1000, lr=1e-3, **_POINTS_GAME)),
+    (R3GAN, "image"): (
+        {"channels": 16, "gamma": 5.0, "penalty_every": 4},
+        _recipe(1000, batch_size=64, lr=1e-3, **_GAME | {"ema": 0.99}),
+    ),
+    (FlowMatching, "points"): ({}, _recipe(2000, batch_size=256, lr=3e-3, ema=0.99, **_DENOISER)),
+    (FlowMatching, "image"): ({"channels": 16}, _recipe(1000, batch_size=32, lr=4e-3, ema=0.99, **_DENOISER)),
+    (DDPM, "points"): ({}, _recipe(2000, batch_size=256, lr=3e-3, ema=0.99, **_DENOISER)),
+    (DDPM, "image"): ({"channels": 16}, _recipe(1000, batch_size=32, lr=4e-3, ema=0.99, **_DENOISER)),
+}
+
+
+def live(
+    model: type[GenerativeModel],
+    space: Space,
+    data_name: str | None = None,
+    *,
+    steps: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    **config: Any,
+) -> Entry:
+    """The entry for a short training of `model` on data of this space; what is None keeps the recipe's value."""
+    family = next(family for family in FAMILIES.values() if model in family.models)
+    base, recipe = _LIVE[model, space.kind]
+    possible = options(model.__init__)
+    automatic: dict[str, Any] = {}
+    if "conditional" in possible:
+        automatic["conditional"] = bool(space.labels)
+    if "likelihood" in possible:
+        automatic["likelihood"] = "bernoulli" if space.kind == "image" and space.shape[0] == 1 else "gaussian"
+    stage = recipe.stages["training"]
+    recipe = dataclasses.replace(
+        recipe,
+        stages={"training": dataclasses.replace(stage, steps=stage.steps if steps is None else steps)},
+        batch_size=recipe.batch_size if batch_size is None else batch_size,
+        lr=recipe.lr if lr is None else lr,
+    )
+    return Entry(family.key, model, data_name, recipe, checked(model.__init__, automatic | base | config), space)
