@@ -21,10 +21,15 @@ NAMES = ("auto", "cpu", "cuda", "mps")
 
 
 def choose(name: str = "auto") -> torch.device:
-    """The device by name; auto takes the best there is. BadInput when this machine lacks it."""
+    """The device by name; auto takes the best there is. BadInput when this machine lacks it.
+
+    On ZeroGPU auto is the CPU: a GPU is lent inside `gpu` calls alone, and CUDA elsewhere is only pretended.
+    """
     if name not in NAMES:
         raise BadInput(f"The device is one of {', '.join(NAMES)}; got {name!r}.")
     there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available, "cpu": lambda: True}
+    if name == "auto" and spaces:
+        return torch.device("cpu")
     if name == "auto":
         return torch.device(next(kind for kind, available in there.items() if available()))
     if not there[name]():

@@ -126,7 +126,7 @@ def option_fields(method: Callable, limits: Mapping | None = None, first: Sequen
 
 
 def _humanised(value: Any) -> str:
-    known = {"ddpm": "DDPM", "ddim": "DDIM", "dpm++": "DPM-Solver++", "euler": "Euler", "heun": "Heun"}
+    known = {"ddpm": "DDPM", "ddim": "DDIM", "dpm++2m": "DPM-Solver++ 2M", "euler": "Euler", "heun": "Heun"}
     return known.get(value, str(value))
 
 

@@ -75,7 +75,10 @@ ZOO: dict[str, Entry] = {
 _LIVE: dict[tuple[type[GenerativeModel], str], tuple[dict[str, Any], Recipe]] = {
     (VAE, "points"): ({"latent_dim": 2, "hidden": 128}, _recipe(3000, batch_size=256, lr=2e-3, ema=0.99)),
     (VAE, "image"): ({"latent_dim": 8}, _recipe(900, batch_size=128, lr=2e-3, ema=0.99, clip=500.0)),
-    (BetaVAE, "points"): ({"latent_dim": 2, "hidden": 128}, _recipe(3000, batch_size=256, lr=2e-3, ema=0.99)),
+    (BetaVAE, "points"): (
+        {"latent_dim": 2, "hidden": 128, "beta": 1.5, "beta_warmup": 0.5},  # from 2 on the codes of points collapse
+        _recipe(3000, batch_size=256, lr=2e-3, ema=0.99),
+    ),
     (BetaVAE, "image"): ({"latent_dim": 8}, _recipe(900, batch_size=128, lr=2e-3, ema=0.99, clip=500.0)),
     (GAN, "points"): ({"latent_dim": 8}, _recipe(1500, lr=1e-3, **_POINTS_GAME)),
     (GAN, "image"): ({"channels": 16}, _recipe(1000, batch_size=64, lr=1e-3, **_GAME | {"ema": 0.99})),

@@ -5,18 +5,21 @@ from __future__ import annotations
 import io
 import math
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from playwright.sync_api import Page, expect
+from toys import FakePictures
 from ui_steps import go, pixels
 
 from gen_models import data, render, zoo
 from gen_models.interface import BadInput, Space
 from gen_models.ui import pad
-from gen_models.ui.panels import reconstruct
+from gen_models.ui.panels import reconstruct, sources
+from gen_models.ui.visits import Picked
 
 VIEW, PAD = "#vae-reconstruct-view", "vae-reconstruct-pad"
 
@@ -192,6 +195,30 @@ def test_the_row_goes_round_by_index_class_and_chance():
         reconstruct._chosen({"index": 30}, 30, labels, names)
     with pytest.raises(BadInput, match="no class 'd'"):
         reconstruct._chosen({"label": "d"}, 30, labels, names)
+
+
+def test_test_pictures_come_with_their_reconstructions_and_errors(page_shelf, monkeypatch):
+    picked = Picked("vae-mnist", zoo.ZOO["vae-mnist"], page_shelf)
+    source = FakePictures(picked.space, 30)
+    whole = ((source.x + 1) * 127.5).round().to(torch.uint8)
+    monkeypatch.setattr(reconstruct, "_bytes", lambda name: (whole, source.label))
+    monkeypatch.setattr(reconstruct, "TESTS", sources.Readings())
+    tab = SimpleNamespace(visits=SimpleNamespace(picked=lambda name, visit: picked))
+    answer = reconstruct._tests(tab)(None, {"entry": "vae-mnist", "index": 3})
+    assert [item["index"] for item in answer["items"]] == list(range(3, 11))
+    assert [item["label"] for item in answer["items"]] == [str(k % 10) for k in range(3, 11)]
+    assert answer["total"] == 30
+    x = whole[5:6].float() / 127.5 - 1
+    y = picked.model().reconstruct(x)
+    assert answer["items"][2]["error"] == pytest.approx(float(((x - y) / 2).square().mean()), rel=1e-4)
+    large = reconstruct._look(tab)(None, {"entry": "vae-mnist", "test": 5})
+    assert large["error"] == pytest.approx(answer["items"][2]["error"], rel=1e-4)
+    assert large["terms"]["negative ELBO"] == pytest.approx(
+        large["terms"]["reconstruction"] + large["terms"]["KL"], rel=1e-4
+    )
+    assert large["picture"] == answer["items"][2]["picture"]
+    with pytest.raises(BadInput, match="from 0 to 29"):
+        reconstruct._look(tab)(None, {"entry": "vae-mnist", "test": 30})
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 import threading
-import time
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -98,7 +97,7 @@ def test_a_family_trains_and_the_model_is_chosen_and_runs_elsewhere(page, family
         assert set(archive.namelist()) == {f"{name}/{file}" for file in files}
         archive.extractall(tmp_path)
     lines = re.search(r"```python\n(.*?)```", (tmp_path / name / "README.md").read_text(), re.S).group(1)
-    assert 10 <= len([line for line in lines.splitlines() if line]) <= 12
+    assert len([line for line in lines.splitlines() if line]) == 10
     told = subprocess.run(
         [sys.executable, "-c", lines], cwd=tmp_path, env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PATH": ""},
         capture_output=True, text=True, timeout=100,
@@ -144,15 +143,15 @@ def test_stop_keeps_and_shows_what_was_learnt(page):
 
 
 def test_a_closed_tab_ends_its_training(open_page):
-    page = open_page()
-    go(page, "vae", "train")
-    begin(page, "vae", steps=900_000)
-    page.wait_for_function("() => document.querySelector('#vae-train-view .gm-train')?.dataset.at > 5")
-    page.close()
-    other = open_page()  # two such trainings fit: were the closed one still running, the third would have to wait
+    for _ in range(2):
+        page = open_page()
+        go(page, "vae", "train")
+        begin(page, "vae", steps=900_000)
+        page.wait_for_function("() => document.querySelector('#vae-train-view .gm-train')?.dataset.at > 5")
+        page.close()
+    other = open_page()
     go(other, "vae", "train")
-    time.sleep(2)
-    begin(other, "vae", steps=5)
+    begin(other, "vae", steps=5)  # there is room for two, so were the closed ones still running it would wait for ever
     say(other, "vae", "chosen above")
 
 
@@ -202,19 +201,19 @@ def test_a_zip_of_pictures_is_learnt_and_a_bad_one_leaves_it_in_place(page):
     say(page, "vae", "Upload a zip file of pictures first.")
     message, own = page.locator("#vae-train-zip-message"), page.locator("#vae-train-view .gm-train-own")
     upload(page, "vae", "good.zip", zipped(24, text_png=b"no picture"))
-    expect(own).to_contain_text("24 pictures; 1 could not be read, such as text.png")
+    expect(own).to_contain_text("24 pictures, 2 classes; 1 could not be read, such as text.png")
     bad = {"empty.zip": (b"", "empty"), "words.zip": (b"words", "not a zip file")}
     bad |= {"none.zip": (zipped(0), "holds no pictures"), "one.zip": (zipped(1), "at least 2")}
     for name, (content, says) in bad.items():
         upload(page, "vae", name, content)
         expect(message).to_contain_text(says)
-    choose(page, "vae", size="28 × 28")
-    begin(page, "vae", steps=4)
+    begin(page, "vae", size="28 × 28", steps=4)
     say(page, "vae", "chosen above")
     expect(page.locator("#vae-entries [aria-checked=true]")).to_contain_text("yours, ")
-    shown = pixels(page, "#vae-train-view .gm-train-canvas")
-    assert shown.shape[0] % 4 == (shown.shape[0] // 28 // 4 * 28 * 4) % 4  # 4 x 4 pictures of whole pixels
-    assert shown.std() > 0
+    shown = pixels(page, "#vae-train-view .gm-train-canvas").astype(int)
+    cell = next(side for side in range(28, 1000, 28) if 4 * side <= len(shown) <= 4 * side + 3 * side // 8)
+    assert (shown[0 : cell // 28] == shown[0]).all()  # each pixel a square, none blurred
+    assert abs(shown).sum() > 0
 
 
 def test_a_path_of_the_servers_is_no_upload(tmp_path):
@@ -240,7 +239,7 @@ def test_a_data_set_that_is_missing_says_how_to_get_it_and_the_others_remain(pag
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"lr": float("nan")}, "lr is a number"),
+        ({"lr": "nan"}, "lr is a number"),
         ({"lr": "fast"}, "lr is a number"),
         ({"steps": 0}, "steps is a whole number"),
         ({"seed": -1}, "seed"),
@@ -290,8 +289,7 @@ def test_the_line_lets_two_in_and_tells_the_others_their_place():
     assert [line.ahead(ticket) for ticket in (second, third, fourth)] == [0, 0, 1]
 
 
-def test_a_third_training_waits_with_a_message(page, monkeypatch):
-    tickets = []
+def test_a_third_training_waits_with_a_message(page):
     clients = [page.context.new_page() for _ in range(2)]
     for other in clients:
         other.goto(page.url)
@@ -299,7 +297,6 @@ def test_a_third_training_waits_with_a_message(page, monkeypatch):
         go(other, "gan", "train")
         begin(other, "gan", steps=900_000)
         other.wait_for_function("() => document.querySelector('#gan-train-view .gm-train')?.dataset.at > 0")
-        tickets.append(other)
     go(page, "vae", "train")
     begin(page, "vae", steps=5)
     say(page, "vae", "2 trainings are running on this server")

@@ -25,8 +25,8 @@ from gen_models.ui.widgets import Ask, Field, Form, columns, downloads, note, si
 AT_ONCE = 2  # trainings of this process; the others wait in line
 LANE = 8  # trainings and those that wait with a message; more wait in Gradio's queue
 FEW = {  # previews while training, where sampling takes steps
-    "image": {"steps": 6, "solver": "dpm++", "guidance": 1.0},
-    "points": {"steps": 8, "solver": "dpm++"},
+    "image": {"steps": 6, "solver": "dpm++2m", "guidance": 1.0},
+    "points": {"steps": 8, "solver": "dpm++2m"},
 }
 KEPT = (checkpoint.CARD, checkpoint.WEIGHTS, zoo.PREVIEW)  # what goes into the zip, beside README.md
 HINT = "Press Train and watch it learn. Stop keeps what was learnt."
@@ -47,7 +47,8 @@ print(type(model).__name__, model.space.shape, sum(p.numel() for p in model.para
 for frame in zoo.sample(model, seed=0, n=16):
     x = frame.x  # the last one is the sample
 print("samples:", tuple(x.shape))
-render.grid(x, model.space, height=448).save("samples.png")
+picture = render.grid(x, model.space, height=448)
+picture.save("samples.png")
 ```
 """
 
@@ -127,7 +128,8 @@ def _source(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What the stage shows before a training: the data."""
     name = settings.get("data", sources.data.NAMES[0])
     space = sources.space_of(name, settings)
-    sent = {"name": name, "model": settings.get("model"), "title": sources.title_of(name), "kind": space.kind, "real": None}
+    sent = {"name": name, "title": sources.title_of(name), "model": settings.get("model"), "kind": space.kind}
+    sent["real"] = None
     if name in sources.data.NAMES and space.kind == "points":
         sent["real"] = sources.real(sources.data.load(name))
     return sent
