@@ -55,6 +55,7 @@ def main(options: argparse.Namespace) -> int:
 options = arguments() if __name__ == "__main__" else arguments([])
 try:
     where = device.choose(options.device)
+    device.share_cores()
     if options.checkpoints and not os.path.isdir(options.checkpoints):
         raise BadInput(f"There is no folder {options.checkpoints}; --checkpoints names one that holds entries.")
     shelf = zoo.Shelf(options.checkpoints) if options.checkpoints else zoo.BUNDLED

@@ -60,6 +60,14 @@ def cores(control: Path = Path("/sys/fs/cgroup")) -> int:
         return count
 
 
+def share_cores() -> None:
+    """Half of the cores for each computation, so that a training, a slider and the browser do not wait on each other.
+
+    Threads of one computation wait for each other at every step: on cores that are busy, more of them are slower.
+    """
+    torch.set_num_threads(max(1, cores() // 2))
+
+
 def memory() -> int:
     """Resident bytes of this process; the peak where the system does not tell the present value, 0 where neither."""
     try:

@@ -76,6 +76,8 @@ def test_zero_gpu_wraps_only_where_it_is_and_cuda_stays_untouched(tmp_path, flag
         "from gen_models import device\nimport torch\nf = len\n"
         f"assert (device.gpu(30)(f) == ('lent', 30, f)) is {wrapped}\n"
         f"assert (device.gpu(30)(f) is f) is {not wrapped}\nassert not torch.cuda.is_initialized()\n"
+        "torch.cuda.is_available = lambda: True\n"
+        f"assert (device.choose('auto').type == 'cpu') is {wrapped}\n"
     )
     paths = os.pathsep.join([str(tmp_path), str(Path(device.__file__).parents[1])])
     done = subprocess.run(
@@ -85,6 +87,17 @@ def test_zero_gpu_wraps_only_where_it_is_and_cuda_stays_untouched(tmp_path, flag
         text=True,
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 1), (8, 4)])
+def test_a_computation_takes_half_of_the_cores(monkeypatch, cores, threads):
+    before = torch.get_num_threads()
+    monkeypatch.setattr(device, "cores", lambda: cores)
+    try:
+        device.share_cores()
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")

@@ -39,8 +39,8 @@ ZOO: dict[str, Entry] = {
         {"latent_dim": 2, "hidden": 128, "beta_warmup": 0.3},
     ),
     "gan-mnist": Entry(
-        "gan", R3GAN, "mnist", _recipe(4500, batch_size=64, lr=6e-4, warmup=100, **_GAME),
-        {"channels": 24, "gamma": 5.0, "penalty_every": 4, "conditional": True},
+        "gan", R3GAN, "mnist", _recipe(4500, batch_size=64, lr=8e-4, warmup=100, **_GAME),
+        {"channels": 24, "gamma": 0.3, "penalty_every": 4, "conditional": True},
     ),
     "wgan-gp-fashion": Entry(
         "gan", WGANGP, "fashion-mnist",
@@ -48,8 +48,8 @@ ZOO: dict[str, Entry] = {
         {"channels": 16, "conditional": True},
     ),
     "gan-stacked-mnist": Entry(
-        "gan", R3GAN, "stacked-mnist", _recipe(4000, batch_size=64, lr=6e-4, warmup=100, **_GAME),
-        {"channels": 24, "gamma": 5.0, "penalty_every": 4},
+        "gan", R3GAN, "stacked-mnist", _recipe(4000, batch_size=64, lr=8e-4, warmup=100, **_GAME),
+        {"channels": 24, "gamma": 0.3, "penalty_every": 4},
     ),
     "gan-8gaussians": Entry(
         "gan", R3GAN, "8gaussians", _recipe(4000, lr=5e-4, **_POINTS_GAME), {"latent_dim": 8, "gamma": 0.2},
@@ -74,7 +74,7 @@ ZOO: dict[str, Entry] = {
 # What trains in front of an audience: config and recipe by model and kind of data, for a laptop with two cores.
 _LIVE: dict[tuple[type[GenerativeModel], str], tuple[dict[str, Any], Recipe]] = {
     (VAE, "points"): ({"latent_dim": 2, "hidden": 128}, _recipe(3000, batch_size=256, lr=2e-3, ema=0.99)),
-    (VAE, "image"): ({"latent_dim": 8}, _recipe(900, batch_size=128, lr=2e-3, ema=0.99, clip=500.0)),
+    (VAE, "image"): ({"latent_dim": 8}, _recipe(500, batch_size=128, lr=2e-3, ema=0.99, clip=500.0)),
     (BetaVAE, "points"): (
         {"latent_dim": 2, "hidden": 128, "beta": 1.5, "beta_warmup": 0.5},  # from 2 on the codes of points collapse
         _recipe(3000, batch_size=256, lr=2e-3, ema=0.99),
@@ -92,11 +92,11 @@ _LIVE: dict[tuple[type[GenerativeModel], str], tuple[dict[str, Any], Recipe]] = 
     ),
     (R3GAN, "points"): ({"latent_dim": 8, "gamma": 0.2}, _recipe(1000, lr=1e-3, **_POINTS_GAME)),
     (R3GAN, "image"): (
-        {"channels": 16, "gamma": 5.0, "penalty_every": 4},
+        {"channels": 16, "gamma": 0.5, "penalty_every": 4},
         _recipe(1000, batch_size=64, lr=1e-3, **_GAME | {"ema": 0.99}),
     ),
     (FlowMatching, "points"): ({}, _recipe(2000, batch_size=256, lr=3e-3, ema=0.99, **_DENOISER)),
-    (FlowMatching, "image"): ({"channels": 16}, _recipe(1000, batch_size=32, lr=4e-3, ema=0.99, **_DENOISER)),
+    (FlowMatching, "image"): ({"channels": 16}, _recipe(900, batch_size=32, lr=4e-3, ema=0.99, **_DENOISER)),
     (DDPM, "points"): ({}, _recipe(2000, batch_size=256, lr=3e-3, ema=0.99, **_DENOISER)),
     (DDPM, "image"): ({"channels": 16}, _recipe(1000, batch_size=32, lr=4e-3, ema=0.99, **_DENOISER)),
 }

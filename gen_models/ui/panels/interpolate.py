@@ -15,10 +15,11 @@ from gen_models import __version__, latent, render, zoo
 from gen_models.interface import BadInput, Decodes, Encodes, checked_seed, options
 from gen_models.noise import Noise
 from gen_models.ui import film, pad
+from gen_models.ui.fields import ANY, Field, check, choice, slider
 from gen_models.ui.live import live
 from gen_models.ui.tabs import Panel, Tab
 from gen_models.ui.visits import Picked, Visit
-from gen_models.ui.widgets import ANY, Ask, Field, Form, check, choice, columns, downloads, note, side, slider, stage
+from gen_models.ui.widgets import Ask, Form, columns, downloads, note, side, stage
 
 MOST = 8  # key points
 FRAMES = (2, 240)

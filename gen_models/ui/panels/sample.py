@@ -16,23 +16,11 @@ from torch import Tensor
 
 from gen_models import __version__, data, render, zoo
 from gen_models.interface import BadInput, Decodes, Frame, Samples, options
+from gen_models.ui.fields import Field, label, number, option_fields, seed
 from gen_models.ui.live import live
 from gen_models.ui.tabs import Panel, Tab, picture_of
 from gen_models.ui.visits import Picked, Visit, card_time
-from gen_models.ui.widgets import (
-    Ask,
-    Field,
-    Form,
-    columns,
-    downloads,
-    label,
-    note,
-    number,
-    option_fields,
-    seed,
-    side,
-    stage,
-)
+from gen_models.ui.widgets import Ask, Form, columns, downloads, note, side, stage
 
 LIVE = 0.05  # seconds between two frames of a run, at least
 FIRST = ("temperature", "truncation", "steps", "guidance")

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from gen_models import data, render, zoo
 from gen_models.interface import BadInput, Data, GenerativeModel, Space
+from gen_models.ui.fields import Field, check, choice, number, option_fields, seed, text
 from gen_models.ui.visits import Visit
-from gen_models.ui.widgets import Field, check, choice, number, option_fields, seed, text
 
 POINTS, PICTURES = "own-points", "own-pictures"
 TITLES = {POINTS: "your own points", PICTURES: "your own pictures (zip)"}

@@ -16,23 +16,11 @@ from torch import Tensor
 from gen_models import render, zoo
 from gen_models.interface import BadInput, Denoises
 from gen_models.ui import film
+from gen_models.ui.fields import Field, label, number, option_fields, seed
 from gen_models.ui.tabs import Panel, Tab
 from gen_models.ui.visits import Picked, Visit
 from gen_models.ui.walk import Walk, values
-from gen_models.ui.widgets import (
-    Ask,
-    Field,
-    Form,
-    columns,
-    downloads,
-    label,
-    note,
-    number,
-    option_fields,
-    seed,
-    side,
-    stage,
-)
+from gen_models.ui.widgets import Ask, Form, columns, downloads, note, side, stage
 
 LIVE = 0.05  # seconds between two frames of a run, at least
 MOST = 120  # steps that travel to the browser, besides the start

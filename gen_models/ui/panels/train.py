@@ -15,12 +15,13 @@ import gradio as gr
 from gen_models import checkpoint, render, zoo
 from gen_models.interface import BadInput, Data, GenerativeModel, options
 from gen_models.training import Progress
+from gen_models.ui.fields import Field
 from gen_models.ui.live import live
 from gen_models.ui.panels import sources
 from gen_models.ui.panels.report import Line, Report, spoken
 from gen_models.ui.tabs import Panel, Tab
 from gen_models.ui.visits import Picked, Visit
-from gen_models.ui.widgets import Ask, Field, Form, columns, downloads, note, side, stage
+from gen_models.ui.widgets import Ask, Form, columns, downloads, note, side, stage
 
 AT_ONCE = 2  # trainings of this process; the others wait in line
 LANE = 8  # trainings and those that wait with a message; more wait in Gradio's queue

@@ -27,9 +27,11 @@ window.gm.train = (element, props, server, trigger, watch, upload) => {
   const choose = el("button", { type: "button", class: "gm-button", text: "Upload a zip of pictures", id: `${id}-upload`, onclick: () => zip.click() });
   const own = el("div", { class: "gm-train-own" }, choose, zip, told, wrong);
   const slider = el("input", { type: "range", class: "gm-range", min: 0, max: 0, step: 1, id: `${id}-time`, "aria-label": "training time" });
-  const play = el("button", { type: "button", class: "gm-button", text: "Play", id: `${id}-play`, onclick: () => (timer ? pause() : start()) });
+  const button = (text, onclick) => el("button", { type: "button", class: "gm-button", text, id: `${id}-${text.toLowerCase()}`, onclick });
+  const play = button("Play", () => start()), halt = button("Pause", () => pause());
+  const next = button("Step", () => { pause(); go(here() + 1); }), first = button("Reset", () => { pause(); go(0); });
   const place = el("b", { class: "gm-train-place", id: `${id}-place` });
-  const player = el("div", { class: "gm-player gm-train-player" }, play, el("span", { class: "gm-muted", text: "training time" }), slider, place);
+  const player = el("div", { class: "gm-player gm-train-player" }, play, halt, next, first, place, el("span", { class: "gm-muted", text: "training time" }), slider);
   element.classList.add("gm-train");
   element.replaceChildren(
     el("div", { class: "gm-facts" }, ...facts.map((f) => f.node)),
@@ -84,8 +86,14 @@ window.gm.train = (element, props, server, trigger, watch, upload) => {
       place.textContent = ""; slider.max = 0; slider.style.setProperty("--at", "0%");
       curves.draw(null);
     }
-    slider.disabled = play.disabled = !running || film.length < 2;
-    play.title = play.disabled ? "previews appear here while it trains" : "";
+    const still = !running || film.length < 2, last = (store.at ?? film.length - 1) >= film.length - 1;
+    const off = (node, why) => { node.disabled = !!why; node.title = why; };
+    slider.disabled = still;
+    const empty = still ? "previews appear here while it trains" : "";
+    off(play, empty || (timer ? "it is playing" : ""));
+    off(halt, empty || (timer ? "" : "it is not playing"));
+    off(next, empty || (last ? "this is the last preview" : ""));
+    off(first, empty || (store.at === 0 ? "this is the first preview" : ""));
   };
   const draw = () => {
     const v = props.value, busy = v?.phase === "training" && gm.running[id], any = v && store.film.length > 0 && store.hidden !== v.run;
@@ -111,23 +119,22 @@ window.gm.train = (element, props, server, trigger, watch, upload) => {
   gm.big = (x) => (x >= 1e6 ? `${gm.digits(x / 1e6)} M` : x >= 1e3 ? `${gm.digits(x / 1e3)} k` : gm.digits(x));
 
   /* ---- the player ---- */
-  const pause = () => { clearInterval(timer); timer = null; play.textContent = "Play"; };
+  const pause = () => { if (!timer) return; clearInterval(timer); timer = null; paint(); };
   const go = (k) => { store.at = Math.max(0, Math.min(store.film.length - 1, k)); if (store.at === store.film.length - 1) store.at = null; paint(); };
   const here = () => store.at ?? store.film.length - 1;
   const start = () => {
-    if (store.film.length < 2) return;
+    if (store.film.length < 2 || timer) return;
     if (here() === store.film.length - 1) store.at = 0;
-    play.textContent = "Pause";
-    paint();
     timer = setInterval(() => {
       if (!element.isConnected) return clearInterval(timer);
       if (here() >= store.film.length - 1) return pause();
       go(here() + 1);
     }, 120);
+    paint();
   };
   slider.oninput = () => { pause(); go(Number(slider.value)); };
   player.addEventListener("gm:key", (event) => {
-    const act = { play: () => play.click(), next: () => go(here() + 1), previous: () => go(here() - 1), first: () => go(0), last: () => go(1e9) };
+    const act = { play: () => (timer ? pause() : start()), next: () => go(here() + 1), previous: () => go(here() - 1), first: () => go(0), last: () => go(1e9) };
     if (event.detail !== "play") pause();
     act[event.detail]?.();
   });
