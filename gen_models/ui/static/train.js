@@ -27,7 +27,7 @@ window.gm.train = (element, props, server, trigger, watch, upload) => {
   const choose = el("button", { type: "button", class: "gm-button", text: "Upload a zip of pictures", id: `${id}-upload`, onclick: () => zip.click() });
   const own = el("div", { class: "gm-train-own" }, choose, zip, told, wrong);
   const slider = el("input", { type: "range", class: "gm-range", min: 0, max: 0, step: 1, id: `${id}-time`, "aria-label": "training time" });
-  const button = (text, onclick) => el("button", { type: "button", class: "gm-button", text, id: `${id}-${text.toLowerCase()}`, onclick });
+  const button = (text, onclick) => el("button", { type: "button", class: "gm-button", text, id: `${id}-film-${text.toLowerCase()}`, onclick });
   const play = button("Play", () => start()), halt = button("Pause", () => pause());
   const next = button("Step", () => { pause(); go(here() + 1); }), first = button("Reset", () => { pause(); go(0); });
   const place = el("b", { class: "gm-train-place", id: `${id}-place` });
