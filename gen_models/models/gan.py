@@ -237,7 +237,8 @@ class PictureGenerator(nn.Module):
             h = block(h)
         h = _doubled(self.narrow(F.leaky_relu(h, 0.2)))
         h = F.leaky_relu(self.smooth(F.leaky_relu(h, 0.2)), 0.2)
-        return self.head(h)  # linear: a tanh would leave no gradient where early pictures are all black
+        x = self.head(h)
+        return x.clamp(-1, 1) + 0.1 * (x - x.clamp(-1, 1))  # a tanh would leave early all-black pictures no gradient
 
 
 class PictureJudge(nn.Module):
