@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import socket
 import sys
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+gc.disable()  # until the page is built: searching all that is imported, again and again, is a fifth of the start
 
 from gen_models import device  # noqa: I001  first: on ZeroGPU it imports spaces before anything can touch CUDA
 
@@ -62,6 +64,8 @@ try:
     demo = page.page(shelf, str(where))
 except BadInput as error:
     sys.exit(f"{error}")
+gc.freeze()
+gc.enable()
 LAUNCH = {
     **page.look(),
     "run_history": False,

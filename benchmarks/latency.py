@@ -26,7 +26,7 @@ from start import FLAGS, opened
 from gen_models import zoo
 
 MOVES = """async ([family, n]) => {
-  const range = document.querySelector(`[id^=${family}-latent] input[type=range]`);
+  const range = document.querySelector(`#${family}-latent-view input[data-axis]`);
   const picture = document.querySelector(`#${family}-latent-picture`);
   const times = [];
   for (let i = 0; i < n; i++) {
@@ -41,7 +41,7 @@ MOVES = """async ([family, n]) => {
   return times;
 }"""
 DRAG = """async ([family, seconds]) => {
-  const range = document.querySelector(`[id^=${family}-latent] input[type=range]`);
+  const range = document.querySelector(`#${family}-latent-view input[data-axis]`);
   const picture = document.querySelector(`#${family}-latent-picture`);
   let shown = 0, at = 0;
   const count = () => shown++;
@@ -63,7 +63,7 @@ def measured(page: Page, url: str, name: str, link: int) -> None:
     page.get_by_role("tab", name=zoo.FAMILIES[family].title, exact=True).click()
     page.locator(f"[data-entry='{name}']").first.click()
     page.get_by_role("tab", name="Latent", exact=True).click()
-    page.wait_for_selector(f"[id^={family}-latent] input[type=range]", timeout=60_000)
+    page.wait_for_selector(f"#{family}-latent-view input[data-axis]", timeout=60_000)
     time.sleep(1)
     page.evaluate(MOVES, [family, 10])  # the first calls import and load
     times = sorted(page.evaluate(MOVES, [family, 100]))
