@@ -96,6 +96,8 @@ class UNet(nn.Module):
         colours = space.shape[0]
         self.time = nn.Sequential(TimeFeatures(64), *mlp([64, embedding, embedding]))
         self.label = nn.Linear(classes, embedding, bias=False) if classes else None
+        if self.label is not None:
+            nn.init.normal_(self.label.weight, std=3.0)  # loud classes are heeded within the first hundred steps
         self.stem = nn.Conv2d(4 * colours, c, 3, padding=1)
         self.down = nn.ModuleList([ResidualBlock(c, c, embedding), ResidualBlock(c, c, embedding)])
         self.reduce = nn.Conv2d(c, wide, 3, stride=2, padding=1)

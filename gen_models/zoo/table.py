@@ -96,7 +96,7 @@ _LIVE: dict[tuple[type[GenerativeModel], str], tuple[dict[str, Any], Recipe]] = 
         _recipe(1000, batch_size=64, lr=1e-3, **_GAME | {"ema": 0.99}),
     ),
     (FlowMatching, "points"): ({}, _recipe(2000, batch_size=256, lr=3e-3, ema=0.99, **_DENOISER)),
-    (FlowMatching, "image"): ({"channels": 16}, _recipe(900, batch_size=32, lr=4e-3, ema=0.99, **_DENOISER)),
+    (FlowMatching, "image"): ({"channels": 16}, _recipe(1100, batch_size=32, lr=6e-3, ema=0.99, **_DENOISER)),
     (DDPM, "points"): ({}, _recipe(2000, batch_size=256, lr=3e-3, ema=0.99, **_DENOISER)),
     (DDPM, "image"): ({"channels": 16}, _recipe(1000, batch_size=32, lr=4e-3, ema=0.99, **_DENOISER)),
 }
