@@ -52,7 +52,10 @@ def pixels(page: Page, selector: str) -> np.ndarray:
     """A canvas's or picture's own pixels, (H, W, 3) bytes, once it is drawn."""
     url = page.locator(selector).evaluate(
         """async (node) => {
-          if (node.tagName === "IMG") await node.decode();
+          for (let tries = 1; node.tagName === "IMG"; tries++) {  // a picture that is replaced meanwhile rejects
+            try { await node.decode(); break; } catch (error) { if (tries === 100) throw error; }
+            await new Promise((done) => setTimeout(done, 50));
+          }
           const canvas = document.createElement("canvas");
           canvas.width = node.naturalWidth ?? node.width; canvas.height = node.naturalHeight ?? node.height;
           canvas.getContext("2d").drawImage(node, 0, 0);
