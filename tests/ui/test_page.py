@@ -89,12 +89,20 @@ def test_an_entry_is_a_name_and_no_path(page_shelf, name):
         Visits(page_shelf).picked(name)
 
 
+def slow_run_prepared(page):
+    """Diffusion with 64 samples in 200 steps; a form that is still being mounted would forget what is typed."""
+    page.click("#family-diffusion-button")
+    page.wait_for_selector("#diffusion-sample-run")
+    page.wait_for_timeout(800)
+    page.fill("#diffusion-sample-steps", "200")
+    page.fill("#diffusion-sample-n", "64")
+    expect(page.locator("#diffusion-sample-steps")).to_have_value("200")
+
+
 def test_a_closed_tab_ends_its_run(open_page):
     for _ in range(2):  # as many as run at a time: did they go on, the next would have to wait
         page = open_page()
-        page.click("#family-diffusion-button")
-        page.fill("#diffusion-sample-steps", "200")
-        page.fill("#diffusion-sample-n", "64")
+        slow_run_prepared(page)
         page.click("#diffusion-sample-run")
         expect(page.locator("#diffusion-sample-message")).to_contain_text("of 200")
         page.context.close()
@@ -106,9 +114,7 @@ def test_a_closed_tab_ends_its_run(open_page):
 def test_a_place_in_the_queue_is_shown_and_can_be_left(open_page):
     pages = [open_page() for _ in range(3)]
     for page in pages:
-        page.click("#family-diffusion-button")
-        page.fill("#diffusion-sample-steps", "200")
-        page.fill("#diffusion-sample-n", "64")
+        slow_run_prepared(page)
         page.click("#diffusion-sample-run")
         says = "queue: 1/1" if page is pages[2] else "of 200"
         expect(page.locator("#diffusion-sample-message")).to_contain_text(says)
