@@ -51,8 +51,16 @@ def save(folder: str | Path, card: Mapping[str, Any], model: nn.Module | Mapping
         "bytes": len(data),
         "parameters": sum(p.numel() for p in counted),
     }
-    written = json.dumps(_plain({**card, "weights": weights}), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    _write({folder / WEIGHTS: data, folder / CARD: written.encode()})
+    _write({folder / WEIGHTS: data, folder / CARD: _json({**card, "weights": weights})})
+
+
+def write_json(path: str | Path, value: Mapping[str, Any]) -> None:
+    """Writes a file of facts beside a checkpoint, whole or not at all; BadInput when it cannot be written."""
+    _write({Path(path): _json(value)})
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return (json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def read_card(folder: str | Path) -> dict[str, Any]:

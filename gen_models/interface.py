@@ -312,6 +312,7 @@ class Scores(ABC):
     """log p(x) in nats, exact or a lower bound."""
 
     exact: ClassVar[bool]
+    how: ClassVar[str] = ""  # a few words on how it is computed, to stand beside a figure
 
     @abstractmethod
     def log_prob(
@@ -330,3 +331,15 @@ class Criticises(ABC):
 
     @abstractmethod
     def criticise(self, x: Tensor, *, label: Tensor | None = None) -> Tensor: ...
+
+
+class Classifies(ABC):
+    """Tells classes apart: what samples are judged by."""
+
+    @abstractmethod
+    def features(self, x: Tensor) -> Tensor:
+        """(B, *shape) -> (B, D), the numbers that the classes are read from."""
+
+    @abstractmethod
+    def classify(self, x: Tensor) -> Tensor:
+        """(B, *shape) -> (B, K) logits, in the order of the space's labels."""

@@ -37,7 +37,7 @@ def quartered(space: Space) -> tuple[int, int]:
 class TimeFeatures(nn.Module):
     """t in [0, 1] as sines and cosines of log-spaced frequencies: (B,) -> (B, width)."""
 
-    def __init__(self, width: int, fastest: float = 1000.0):
+    def __init__(self, width: int, fastest: float = 16.0):
         super().__init__()
         frequencies = torch.exp(torch.linspace(math.log(0.5), math.log(fastest), width // 2)) * math.pi
         self.register_buffer("frequencies", frequencies, persistent=False)
@@ -57,7 +57,7 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.norm1, self.conv1 = nn.GroupNorm(8, inputs), nn.Conv2d(inputs, outputs, 3, padding=1)
         self.norm2, self.conv2 = nn.GroupNorm(8, outputs), zero(nn.Conv2d(outputs, outputs, 3, padding=1))
-        self.film = zero(nn.Linear(embedding, 2 * outputs))
+        self.film = nn.Linear(embedding, 2 * outputs)
         self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
@@ -85,24 +85,29 @@ class Attention(nn.Module):
 class UNet(nn.Module):
     """A U-Net at half and quarter resolution: pixels are folded into channels first, cheaply and without loss.
 
+    Time and class act twice: they scale and shift the channels of every block, and they draw a small picture that is
+    added where the maps are smallest, so that the shape of a class need not grow out of convolutions.
+
     U-Net: Convolutional Networks for Biomedical Image Segmentation (Ronneberger et al., 2015), arXiv 1505.04597.
     Folding: sub-pixel convolution (Shi et al., 2016), arXiv 1609.05158.
     """
 
     def __init__(self, space: Space, classes: int, channels: int):
         super().__init__()
-        quartered(space)
-        c, wide, embedding = channels, 2 * channels, 4 * channels
+        self.quarter = quartered(space)
+        c, wide, embedding = channels, 2 * channels, max(128, 4 * channels)
         colours = space.shape[0]
         self.time = nn.Sequential(TimeFeatures(64), *mlp([64, embedding, embedding]))
         self.label = nn.Linear(classes, embedding, bias=False) if classes else None
         if self.label is not None:
-            nn.init.normal_(self.label.weight, std=3.0)  # loud classes are heeded within the first hundred steps
+            nn.init.normal_(self.label.weight, std=2.0)  # loud classes are heeded within the first hundred steps
         self.stem = nn.Conv2d(4 * colours, c, 3, padding=1)
         self.down = nn.ModuleList([ResidualBlock(c, c, embedding), ResidualBlock(c, c, embedding)])
         self.reduce = nn.Conv2d(c, wide, 3, stride=2, padding=1)
+        self.drawn = nn.Linear(embedding, 8 * math.prod(self.quarter))
+        self.widen = nn.Conv2d(8, wide, 1)
         self.middle = nn.ModuleList([ResidualBlock(wide, wide, embedding) for _ in range(3)])
-        self.attention = Attention(wide)
+        self.attention = Attention(wide, heads=1)
         self.enlarge = nn.Conv2d(wide, c, 3, padding=1)
         self.up = nn.ModuleList([ResidualBlock(2 * c, c, embedding), ResidualBlock(2 * c, c, embedding)])
         self.norm, self.head = nn.GroupNorm(8, c), zero(nn.Conv2d(c, 4 * colours, 3, padding=1))
@@ -118,7 +123,7 @@ class UNet(nn.Module):
         for block in self.down:
             h = block(h, embedding)
             skips.append(h)
-        h = self.reduce(h)
+        h = self.reduce(h) + self.widen(self.drawn(embedding).view(len(x), 8, *self.quarter))
         for i, block in enumerate(self.middle):
             h = block(h, embedding)
             if i == 0:
@@ -134,7 +139,7 @@ class PointsNetwork(nn.Module):
 
     def __init__(self, space: Space, classes: int, width: int, layers: int = 3):
         super().__init__()
-        self.time = nn.Sequential(TimeFeatures(32, fastest=16.0), nn.Linear(32, width))
+        self.time = nn.Sequential(TimeFeatures(32), nn.Linear(32, width))
         self.label = nn.Linear(classes, width, bias=False) if classes else None
         self.stem = nn.Linear(space.size, width)
         self.blocks = nn.ModuleList([mlp([width, width, width]) for _ in range(layers)])

@@ -1,4 +1,4 @@
-"""One step of each sampler, on a State, seeing only `denoise` and `schedule`.
+"""One step of each sampler, on a State, seeing only `denoise` and `schedule`; and the density that a flow ends in.
 
 Every solver follows dx = x0 dalpha + eps dsigma, the probability-flow ODE of x_t = alpha x0 + sigma eps, so each is
 written once for diffusion and for flow matching.
@@ -7,9 +7,11 @@ written once for diffusion and for flow matching.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Literal, get_args
 
+import torch
 from torch import Tensor
 
 from gen_models.interface import Guess, State
@@ -20,6 +22,7 @@ SOLVERS: tuple[str, ...] = get_args(Solver)
 
 Denoise = Callable[[Tensor, float], Guess]
 Schedule = Callable[[float], tuple[float, float]]
+Velocity = Callable[[Tensor, float], Tensor]
 
 
 def step(
@@ -86,3 +89,41 @@ def _log_snr(alpha: float, sigma: float) -> float:
     if alpha <= 0:
         return -math.inf
     return math.inf if sigma <= 0 else math.log(alpha / sigma)
+
+
+# ---- density ---------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def log_density(velocity: Velocity, x: Tensor, probes: Tensor, times: Sequence[float]) -> Tensor:
+    """log p(x), (B,) float64 nats, of the flow dx/dt = velocity(x, t) that ends in N(0, I).
+
+    x (B, ...) is where the flow stands at times[0]; the normal is met at times[-1]. What is added to the normal's log
+    density is the integral of the divergence, the rate at which it thins out. Each row's divergence is that of its
+    probes (P, B, ...), whose outer products add up to the identity: the axes give it exactly, random signs over
+    sqrt(P) on average (Hutchinson). The method is Heun's of order 3: three calls a step, two of them with gradients.
+
+    Neural Ordinary Differential Equations (Chen et al., 2018), arXiv 1806.07366; FFJORD (Grathwohl et al., 2019),
+    arXiv 1810.01367; Score-Based Generative Modeling through SDEs (Song et al., 2021), arXiv 2011.13456.
+    """
+    spread = torch.zeros(len(x), dtype=torch.float64, device=x.device)
+    for t, to in pairwise(times):
+        h = to - t
+        first, divergence = _diverging(velocity, x, t, probes)
+        second = velocity(x + h / 3 * first, t + h / 3)
+        third, later = _diverging(velocity, x + 2 / 3 * h * second, t + 2 / 3 * h, probes)
+        x = x + h / 4 * (first + 3 * third)
+        spread += h / 4 * (divergence + 3 * later)
+    return spread - 0.5 * (x.double().square() + math.log(2 * math.pi)).flatten(1).sum(1)
+
+
+def _diverging(velocity: Velocity, x: Tensor, t: float, probes: Tensor) -> tuple[Tensor, Tensor]:
+    """The velocity at x and its divergence, (B,) float64: the sum of e J e over the probes e."""
+    x = x.detach().requires_grad_()
+    with torch.enable_grad():
+        v = velocity(x, t)
+    found = torch.zeros(len(x), dtype=torch.float64, device=x.device)
+    for left, probe in zip(reversed(range(len(probes))), probes, strict=True):
+        (gradient,) = torch.autograd.grad(v, x, probe, retain_graph=left > 0)
+        found += (gradient * probe).flatten(1).double().sum(1)
+    return v.detach(), found

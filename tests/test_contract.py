@@ -38,6 +38,7 @@ from gen_models.noise import Noise
 from gen_models.training import Training
 
 ROOT = Path(__file__).resolve().parent.parent
+EVERY = zoo.ZOO | {name: zoo.JUDGES[name] for name in ("judge-mnist-a", "judge-cifar10-b")}
 
 
 def able(*abilities: type) -> pytest.MarkDecorator:
@@ -78,23 +79,23 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 # ---- the table -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", zoo.ZOO)
+@pytest.mark.parametrize("name", EVERY)
 def test_the_entrys_own_config_builds_and_says_where_it_lives(name):
-    entry = zoo.ZOO[name]
+    entry = EVERY[name]
     before = torch.random.get_rng_state()
     model = zoo.build(entry)
     assert torch.equal(torch.random.get_rng_state(), before), "building leaves the global generator alone"
     assert model.space == entry.where == data.space_of(entry.data)
     assert model.labels == entry.labels
-    assert entry.model in zoo.FAMILIES[entry.family].models
+    assert entry.model in (zoo.FAMILIES | {"judge": zoo.JUDGE})[entry.family].models
     assert same(values_of(model), values_of(zoo.build(entry))), "one seed, one model"
     assert not same(values_of(model), values_of(zoo.build(entry, 1)))
     assert set(entry.recipe.stages["training"].turns if "training" in entry.recipe.stages else ()) <= set(model.players)
 
 
-@pytest.mark.parametrize("name", zoo.ZOO)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_card_rebuilds_its_entry(name):
-    entry = zoo.ZOO[name]
+    entry = EVERY[name]
     back = zoo.entry_of(json.loads(json.dumps(zoo.card_of(entry))))
     filled = checked(entry.model.__init__, entry.config)
     assert back == dataclasses.replace(entry, space=entry.where, config=filled)
@@ -104,9 +105,9 @@ def test_a_card_rebuilds_its_entry(name):
 # ---- training ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", zoo.ZOO)
+@pytest.mark.parametrize("name", EVERY)
 def test_only_the_players_parameters_move_in_its_turn(name):
-    entry = small(zoo.ZOO[name], steps=1)
+    entry = small(EVERY[name], steps=1)
     for player in entry.model.players:
         others = [other for other in entry.model.players if other != player]
         stage = dataclasses.replace(entry.recipe.stages["training"], turns=dict.fromkeys(others, 0))
@@ -122,9 +123,9 @@ def test_only_the_players_parameters_move_in_its_turn(name):
         assert len(mine - moved) <= 1, "all of it: but for the constant of a judge that compares, which cancels"
 
 
-@pytest.mark.parametrize("name", zoo.ZOO)
+@pytest.mark.parametrize("name", EVERY)
 def test_two_steps_stay_finite_and_leave_the_global_generator_alone(name):
-    entry = small(zoo.ZOO[name], steps=2)
+    entry = small(EVERY[name], steps=2)
     run = Training(zoo.build(entry), source_for(entry), entry.recipe)
     before = torch.random.get_rng_state()
     reports = list(run)
@@ -135,10 +136,10 @@ def test_two_steps_stay_finite_and_leave_the_global_generator_alone(name):
         assert all(value.isfinite().all() for value in model.state_dict().values())
 
 
-@pytest.mark.parametrize("name", zoo.ZOO)
+@pytest.mark.parametrize("name", EVERY)
 def test_stopped_and_resumed_is_never_stopped_bit_for_bit(name, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "REPORT", 0.0)
-    entry = small(zoo.ZOO[name], steps=4)
+    entry = small(EVERY[name], steps=4)
     source = source_for(entry)
     seen = [p.seen for p in zoo.run(entry, source, seed=3, folder=tmp_path / "whole", look=values_of)]
 
@@ -149,11 +150,13 @@ def test_stopped_and_resumed_is_never_stopped_bit_for_bit(name, tmp_path, monkey
     assert {path.name for path in (tmp_path / "broken").iterdir()} == {zoo.STATE}, "no checkpoint before the end"
     later = list(zoo.run(entry, source, seed=3, folder=tmp_path / "broken", look=values_of))
 
-    assert [progress.step for progress in later] == [3, 4]
+    more = len(entry.recipe.stages) - 1
+    assert [progress.step for progress in later] == [3, 4, *[1, 2, 3, 4] * more]
     assert same(later[-1].seen, seen[-1]), "float32 weights of the shown model"
     files = [load_file(tmp_path / folder / checkpoint.WEIGHTS) for folder in ("whole", "broken")]
     assert same(*files)
-    assert {path.name for path in (tmp_path / "broken").iterdir()} == {checkpoint.CARD, checkpoint.WEIGHTS, zoo.PREVIEW}
+    picture = {zoo.PREVIEW} if issubclass(entry.model, Samples) else set()
+    assert {path.name for path in (tmp_path / "broken").iterdir()} == {checkpoint.CARD, checkpoint.WEIGHTS} | picture
 
 
 KILLED = """

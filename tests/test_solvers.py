@@ -15,7 +15,7 @@ from torch.testing import assert_close
 from gen_models.interface import Guess, Space, State
 from gen_models.models.diffusion import DDPM, FlowMatching
 from gen_models.noise import Noise, mixed
-from gen_models.solvers import SOLVERS, step
+from gen_models.solvers import SOLVERS, log_density, step
 
 SPACE = Space("points", (2,))
 MODELS = {"ddpm": DDPM(SPACE, channels=8), "flow": FlowMatching(SPACE, channels=8)}
@@ -292,3 +292,52 @@ def test_flow_matching_heun_agrees(steps):
     assert len(states) == steps
     for mine, theirs in zip(ours[1:], states, strict=True):
         assert_close(mine.x, theirs, rtol=1e-4, atol=1e-5)
+
+
+# ---- density --------------------------------------------------------------------------------------------------
+
+
+def axes(x: Tensor) -> Tensor:
+    return torch.eye(x.shape[1], dtype=x.dtype)[:, None].expand(-1, *x.shape)
+
+
+def test_the_density_of_a_flow_from_a_gaussian_is_that_gaussian():
+    schedule, denoise = schedule_of("flow"), exact("flow")
+
+    def velocity(x: Tensor, t: float) -> Tensor:
+        guess = denoise(x, t)
+        return guess.eps - guess.x0
+
+    x = torch.linspace(-1, 4, 22, dtype=torch.float64).view(11, 2)
+    truth = torch.distributions.Normal(MEAN, SPREAD).log_prob(x).sum(1)
+    found = {n: log_density(velocity, x, axes(x), [i / n for i in range(n + 1)]) for n in (25, 50, 100)}
+    assert schedule(1.0) == (0.0, 1.0)
+    assert found[100].dtype == torch.float64
+    assert_close(found[100], truth, rtol=0, atol=1e-4)
+    errors = {n: float((value - truth).abs().max()) for n, value in found.items()}
+    assert errors[25] > 6 * errors[50] > 36 * errors[100], "the method is of order 3"
+
+
+def test_a_linear_flow_spreads_by_its_trace_alone():
+    matrix = torch.tensor([[0.3, 2.0, 0.0], [-1.0, 0.5, 0.7], [0.1, 0.0, -0.2]], dtype=torch.float64)
+    x = torch.randn(5, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    end = x @ torch.matrix_exp(matrix).T
+    truth = torch.distributions.Normal(0.0, 1.0).log_prob(end).sum(1) + matrix.trace()
+    times = [i / 40 for i in range(41)]
+    assert_close(log_density(lambda x, t: x @ matrix.T, x, axes(x), times), truth, rtol=0, atol=1e-4)
+
+
+def test_random_signs_find_the_divergence_on_average():
+    weight = torch.randn(6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64) / 2
+
+    def velocity(x: Tensor, t: float) -> Tensor:
+        return torch.tanh(x @ weight.T + t)
+
+    x, times = torch.linspace(-1, 1, 6, dtype=torch.float64)[None], [i / 8 for i in range(9)]
+    truth = log_density(velocity, x, axes(x), times)
+    signs = torch.where(Noise(range(4000)).uniform(6) < 0.5, -1.0, 1.0).double()
+    single = log_density(velocity, x.expand(4000, 6), signs[None], times)
+    assert single.std() > 0.1, "one probe is an estimate"
+    assert (single.mean() - truth).abs() < 4 * single.std() / 4000**0.5
+    together = log_density(velocity, x, signs[:64, None] / 8, times)
+    assert_close(together, single[:64].mean(0, keepdim=True), rtol=0, atol=1e-9)

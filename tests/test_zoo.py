@@ -64,7 +64,7 @@ def test_the_entries_that_the_project_ships():
     assert wanted <= set(zoo.ZOO)
     for family in zoo.FAMILIES:
         assert any(e.family == family and e.where.kind == "points" for e in zoo.ZOO.values()), f"{family} on points"
-    assert zoo.ZOO["vae-mnist"].config["latent_dim"] == 16
+    assert zoo.ZOO["beta-vae-fashion"].config["latent_dim"] == 16
     assert zoo.ZOO["vae-mnist-plane"].config["latent_dim"] == 2
     for name in ("gan-mnist", "diffusion-mnist", "diffusion-fashion"):
         assert len(zoo.ZOO[name].labels) == 10

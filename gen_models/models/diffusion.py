@@ -6,6 +6,7 @@ Flow Matching for Generative Modeling (Lipman et al., 2023), arXiv 2210.02747.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal
@@ -22,17 +23,21 @@ from gen_models.interface import (
     Guess,
     Loss,
     Range,
+    Scores,
     Space,
     State,
     Turn,
 )
 from gen_models.nn import PointsNetwork, UNet
 from gen_models.noise import Noise
-from gen_models.solvers import Solver, step
+from gen_models.solvers import Solver, log_density, step
 
 Steps = Annotated[int, Range(1, 1000)]
 Guidance = Annotated[float, Range(0.0, 8.0, 0.1)]
 Eta = Annotated[float, Range(0.0, 1.0, 0.05)]
+
+FEW = 4  # numbers in an x that is small enough for an exact divergence
+AT_ONCE = 2**17  # numbers of x whose density is followed at once: bounds the memory of the gradients
 
 
 class Diffusion(GenerativeModel, Denoises):
@@ -200,13 +205,15 @@ class DDPM(Diffusion):
         return self.walk(noise, label, steps, solver, guidance, eta, start)
 
 
-class FlowMatching(Diffusion):
+class FlowMatching(Diffusion, Scores):
     """The velocity eps - x0 of straight lines between data and noise, with logit-normal times.
 
     Times as in Scaling Rectified Flow Transformers (Esser et al., 2024), arXiv 2403.03206.
     """
 
     most_steps = 200
+    exact = True
+    how = "the flow's ODE followed to the noise, without classes"
 
     def schedule(self, t: float | Tensor) -> tuple[Tensor, Tensor]:
         """alpha = 1 - t, sigma = t."""
@@ -231,7 +238,7 @@ class FlowMatching(Diffusion):
         noise: Noise,
         *,
         label: Tensor | None = None,
-        steps: Annotated[int, Range(1, 200)] = 10,
+        steps: Annotated[int, Range(1, 200)] = 8,
         solver: Solver = "heun",
         guidance: Guidance = 1.5,
         eta: Eta = 0.0,
@@ -239,6 +246,45 @@ class FlowMatching(Diffusion):
     ) -> Iterator[Frame]:
         """x_t, the guess of x0 and the predicted noise at every step; eta is for the solver ddim."""
         return self.walk(noise, label, steps, solver, guidance, eta, start)
+
+    def log_prob(
+        self, x: Tensor, noise: Noise | None = None, *, label: Tensor | None = None, samples: int = 1
+    ) -> Tensor:
+        """log p(x) of the flow itself, without guidance, (B,) float64 nats: its ODE followed from x to the noise.
+
+        The divergence of points is exact. That of pictures is estimated without bias from `samples` vectors of random
+        signs drawn from `noise`, the same along the whole way: single rows are noisy, means over many are not. The
+        ODE is cut into steps: of points that errs by less than 0.001 nats on average, of the MNIST and Fashion-MNIST
+        models by about 0.003 bits per dimension (12 steps against 64).
+        """
+        noise = noise or Noise(range(len(x)), x.device)
+        size, rows = self.space.size, self.label_rows(label, len(x))
+        if size <= FEW:
+            probes = torch.eye(size, dtype=x.dtype, device=x.device).view(size, 1, *x.shape[1:]).expand(-1, *x.shape)
+        else:
+            signs = torch.where(noise.uniform(samples, *x.shape[1:]) < 0.5, -1.0, 1.0) / math.sqrt(samples)
+            probes = signs.transpose(0, 1).to(x)
+        times = _crowded(24, 1.0) if size <= FEW else _crowded(12, 0.03)
+
+        def density(part: slice) -> Tensor:
+            label = None if rows is None else rows[part]
+
+            def velocity(x_t: Tensor, t: float) -> Tensor:
+                return self.predict(x_t, x_t.new_full((len(x_t),), t), label)
+
+            return log_density(velocity, x[part], probes[:, part], times)
+
+        width = max(1, AT_ONCE // size)
+        return torch.cat([density(slice(first, first + width)) for first in range(0, len(x), width)])
+
+    @classmethod
+    def measure(cls, space: Space, config: Mapping[str, Any]) -> Literal["density"]:
+        return "density"
+
+
+def _crowded(steps: int, near: float) -> list[float]:
+    """Times from 0 to 1 whose distances grow like t + near: the flow is steep where x is almost data."""
+    return [near * ((1 + 1 / near) ** (i / steps) - 1) for i in range(steps + 1)]
 
 
 def _unet2d(space: Space, channels: int) -> nn.Module:

@@ -32,6 +32,8 @@ from gen_models.interface import (
 from gen_models.nn import mlp
 from gen_models.noise import Noise
 
+IMPORTANCE = "importance"  # the stage that trains on the importance-weighted bound
+
 
 class VAE(GenerativeModel, Samples, Decodes, Encodes, Reconstructs, Scores):
     """An encoder q(z|x) and a decoder p(x|z), trained on the evidence lower bound.
@@ -67,14 +69,16 @@ points, a continuous code has to bridge the gaps between separate clusters.
         likelihood: Literal["bernoulli", "gaussian"] = "gaussian",
         beta: Annotated[float, Range(0.0, 20.0, 0.1)] = 1.0,
         beta_warmup: Annotated[float, Range(0.0, 1.0, 0.01)] = 0.1,
+        layers: Annotated[int, Range(1, 4)] = 2,
+        draws: Annotated[int, Range(2, 64)] = 5,
     ):
         super().__init__(space)
         if likelihood == "bernoulli" and space.kind != "image":
             raise BadInput("The Bernoulli likelihood needs pictures; choose the Gaussian one for points.")
         self.latent_shape, self.likelihood = (latent_dim,), likelihood
-        self.beta, self.beta_warmup = beta, beta_warmup
-        self.encoder = mlp([space.size, hidden, hidden, 2 * latent_dim])
-        self.decoder = mlp([latent_dim, hidden, hidden, space.size])
+        self.beta, self.beta_warmup, self.draws = beta, beta_warmup, draws
+        self.encoder = mlp([space.size, *[hidden] * layers, 2 * latent_dim])
+        self.decoder = mlp([latent_dim, *[hidden] * layers, space.size])
         self.log_sigma = nn.Parameter(torch.zeros(())) if likelihood == "gaussian" else None
         self.register_buffer("kl_per_dimension", torch.zeros(latent_dim))  # nats, a running mean of training
 
@@ -96,7 +100,7 @@ points, a continuous code has to bridge the gaps between separate clusters.
         """log p(x|z) in nats; x (..., D) flat and, for Bernoulli, of -1 and 1; z (..., latent_dim) -> (...)."""
         out = self.decoder(z)
         if self.likelihood == "bernoulli":
-            return -F.binary_cross_entropy_with_logits(out, ((x + 1) / 2).expand_as(out), reduction="none").sum(-1)
+            return (out * ((x + 1) / 2) - F.softplus(out)).sum(-1)
         log_sigma = self.log_sigma.clamp(-5, 3)
         squares = 0.5 * ((x - out) * torch.exp(-log_sigma)) ** 2
         return -(squares + log_sigma + 0.5 * math.log(2 * math.pi)).sum(-1)
@@ -106,6 +110,8 @@ points, a continuous code has to bridge the gaps between separate clusters.
         if self.likelihood == "bernoulli":
             x = _binarised(x, torch.rand(x.shape, generator=turn.rng).to(x.device))
         mu, logvar = self.posterior(x)
+        if turn.stage == IMPORTANCE:
+            return self.importance_loss(x, mu, logvar, turn.rng)
         eps = torch.randn(mu.shape, generator=turn.rng).to(mu.device)
         reconstruction = -self.log_likelihood(x.flatten(1), mu + torch.exp(0.5 * logvar) * eps)
         kl = 0.5 * (mu**2 + logvar.exp() - 1 - logvar)  # (B, latent_dim)
@@ -116,6 +122,26 @@ points, a continuous code has to bridge the gaps between separate clusters.
         bound = reconstruction + kl.sum(-1)
         show = {"negative ELBO": bound, "reconstruction": reconstruction, "KL": kl.sum(-1)}
         return Loss((reconstruction + beta * kl.sum(-1)).mean(), show)
+
+    def importance_loss(self, x: Tensor, mu: Tensor, logvar: Tensor, rng: torch.Generator) -> Loss:
+        """The importance-weighted bound with `draws` draws; the encoder's gradient is doubly reparameterised.
+
+        Doubly Reparameterized Gradient Estimators for Monte Carlo Objectives (Tucker et al., 2018), arXiv 1810.04152.
+        """
+        eps = torch.randn(len(x), self.draws, *self.latent_shape, generator=rng).to(mu.device)
+        z = mu[:, None] + torch.exp(0.5 * logvar)[:, None] * eps
+        log_weight = self.log_weight(x, z, mu.detach(), logvar.detach())
+        share = log_weight.softmax(1).detach()
+        if z.requires_grad:
+            z.register_hook(lambda gradient: share[..., None] * gradient)  # the encoder's share is squared
+        bound = math.log(self.draws) - log_weight.logsumexp(1)
+        return Loss(-(share * log_weight).sum(1).mean(), {"negative importance-weighted bound": bound})
+
+    def log_weight(self, x: Tensor, z: Tensor, mu: Tensor, logvar: Tensor) -> Tensor:
+        """log p(x, z) - log q(z|x), (B, draws) nats; x (B, *shape), z (B, draws, latent_dim)."""
+        eps = (z - mu[:, None]) * torch.exp(-0.5 * logvar)[:, None]
+        log_ratio = 0.5 * (eps**2 + logvar[:, None] - z**2).sum(-1)  # prior against posterior
+        return self.log_likelihood(x.flatten(1)[:, None], z) + log_ratio
 
     def log_prob(
         self, x: Tensor, noise: Noise | None = None, *, label: Tensor | None = None, samples: int = 1
@@ -128,12 +154,8 @@ points, a continuous code has to bridge the gaps between separate clusters.
         if self.likelihood == "bernoulli":
             x = _binarised(x, noise.uniform(*x.shape[1:]).to(x.device))
         mu, logvar = self.posterior(x)
-        eps = noise.normal(samples, *self.latent_shape).to(mu.device)
-        z = mu[:, None] + torch.exp(0.5 * logvar)[:, None] * eps  # (B, samples, latent_dim)
-        log_q = (-0.5 * (eps**2 + logvar[:, None] + math.log(2 * math.pi))).sum(-1)
-        log_prior = (-0.5 * (z**2 + math.log(2 * math.pi))).sum(-1)
-        log_x = self.log_likelihood(x.flatten(1)[:, None], z)
-        return torch.logsumexp((log_x + log_prior - log_q).double(), 1) - math.log(samples)
+        z = mu[:, None] + torch.exp(0.5 * logvar)[:, None] * noise.normal(samples, *self.latent_shape).to(mu.device)
+        return torch.logsumexp(self.log_weight(x, z, mu, logvar).double(), 1) - math.log(samples)
 
     @classmethod
     def measure(cls, space: Space, config: Mapping[str, Any]) -> Literal["density", "binary"]:
@@ -179,9 +201,16 @@ class BetaVAE(VAE):
         likelihood: Literal["bernoulli", "gaussian"] = "gaussian",
         beta: Annotated[float, Range(0.0, 20.0, 0.1)] = 4.0,
         beta_warmup: Annotated[float, Range(0.0, 1.0, 0.01)] = 0.1,
+        layers: Annotated[int, Range(1, 4)] = 2,
     ):
         super().__init__(
-            space, latent_dim=latent_dim, hidden=hidden, likelihood=likelihood, beta=beta, beta_warmup=beta_warmup
+            space,
+            latent_dim=latent_dim,
+            hidden=hidden,
+            likelihood=likelihood,
+            beta=beta,
+            beta_warmup=beta_warmup,
+            layers=layers,
         )
 
 

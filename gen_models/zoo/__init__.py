@@ -1,15 +1,17 @@
 """The zoo: the table of entries, and building, loading, sampling and training them by name."""
 
-from gen_models.zoo.entries import FAMILIES, Entry, Family, build, card_of, entry_of
+from gen_models.zoo.entries import FAMILIES, JUDGE, Entry, Family, build, card_of, entry_of
 from gen_models.zoo.running import STATE, run
 from gen_models.zoo.sampling import decoded, label_rows, preview, sample
 from gen_models.zoo.shelf import BUNDLED, BUNDLED_ROOT, PREVIEW, Shelf, forget, load
-from gen_models.zoo.table import ZOO, live
+from gen_models.zoo.table import JUDGES, ZOO, live
 
 __all__ = [
     "BUNDLED",
     "BUNDLED_ROOT",
     "FAMILIES",
+    "JUDGE",
+    "JUDGES",
     "PREVIEW",
     "STATE",
     "ZOO",

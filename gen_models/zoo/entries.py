@@ -17,6 +17,7 @@ from gen_models import __version__, data
 from gen_models.interface import BadInput, Choices, GenerativeModel, Range, Space, checked
 from gen_models.models.diffusion import DDPM, FlowMatching
 from gen_models.models.gan import GAN, R3GAN, WGANGP
+from gen_models.models.judge import Judge
 from gen_models.models.vae import VAE, BetaVAE
 from gen_models.noise import mixed
 from gen_models.training import Recipe, Stage
@@ -40,6 +41,8 @@ FAMILIES: dict[str, Family] = {
         Family("diffusion", "Diffusion", (FlowMatching, DDPM)),
     )
 }
+JUDGE = Family("judge", "Judge", (Judge,))  # no tab: it draws nothing, it says how good what others draw is
+_KNOWN = FAMILIES | {JUDGE.key: JUDGE}
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ def entry_of(card: Mapping[str, Any]) -> Entry:
         sizes = all(type(n) is int and 0 < n <= 1024 for n in space.shape)
         if len(space.shape) != _DIMENSIONS.get(space.kind) or not sizes or math.prod(space.shape) > LARGEST:
             raise BadInput(f"{space.kind} of shape {space.shape} is beyond what this playground builds")
-        if card["family"] not in FAMILIES or model not in FAMILIES[card["family"]].models:
+        if card["family"] not in _KNOWN or model not in _KNOWN[card["family"]].models:
             raise BadInput(f"{card['model']} is no model of the family {card['family']!r}")
         known = {name: card.get(name) for name in ("data", "hub", "teacher")}
         return Entry(card["family"], model, recipe=Recipe(**recipe), config=config, space=space, **known)

@@ -8,7 +8,8 @@ from typing import Any
 from gen_models.interface import GenerativeModel, Space, checked, options
 from gen_models.models.diffusion import DDPM, FlowMatching
 from gen_models.models.gan import GAN, R3GAN, WGANGP
-from gen_models.models.vae import VAE, BetaVAE
+from gen_models.models.judge import Judge
+from gen_models.models.vae import IMPORTANCE, VAE, BetaVAE
 from gen_models.training import Recipe, Stage
 from gen_models.zoo.entries import FAMILIES, Entry
 
@@ -23,8 +24,12 @@ _POINTS_GAME = {"optimizer": "adam", "betas": (0.0, 0.9), "ema": 0.99, "batch_si
 
 ZOO: dict[str, Entry] = {
     "vae-mnist": Entry(
-        "vae", VAE, "mnist", _recipe(24000, batch_size=256, ema=0.999, warmup=200, clip=50.0),
-        {"latent_dim": 16, "hidden": 400, "likelihood": "bernoulli"},
+        "vae", VAE, "mnist",
+        Recipe(
+            {"training": Stage(36000), IMPORTANCE: Stage(6000)},
+            batch_size=256, weight_decay=0.001, ema=0.999, warmup=200, clip=50.0,
+        ),
+        {"latent_dim": 32, "hidden": 400, "likelihood": "bernoulli"},
     ),
     "vae-mnist-plane": Entry(
         "vae", VAE, "mnist", _recipe(16000, batch_size=256, ema=0.999, warmup=200, clip=50.0),
@@ -59,7 +64,7 @@ ZOO: dict[str, Entry] = {
         {"channels": 32, "conditional": True},
     ),
     "diffusion-fashion": Entry(
-        "diffusion", FlowMatching, "fashion-mnist", _recipe(5000, batch_size=64, lr=3e-3, ema=0.998, **_DENOISER),
+        "diffusion", FlowMatching, "fashion-mnist", _recipe(4000, batch_size=64, lr=3e-3, ema=0.998, **_DENOISER),
         {"channels": 32, "conditional": True},
     ),
     "ddpm-mnist": Entry(
@@ -70,6 +75,21 @@ ZOO: dict[str, Entry] = {
         "diffusion", FlowMatching, "8gaussians", _recipe(6000, batch_size=512, lr=3e-3, ema=0.995, **_DENOISER),
     ),
 }  # fmt: skip
+
+_JUDGE = {"batch_size": 128, "lr": 5e-3, "weight_decay": 0.01, "warmup": 100}
+
+# Two per data set, of two shapes: features come from A and accuracy from B, so that nothing is tuned on its own judge.
+JUDGES: dict[str, Entry] = {
+    f"judge-{name}-{letter}": Entry(
+        "judge", Judge, name, _recipe(steps, **_JUDGE), {"network": network, "channels": channels, **config}
+    )
+    for name, steps, channels, config in (
+        ("mnist", 5000, 24, {}),
+        ("fashion-mnist", 6000, 24, {"mirrored": True, "turn": 0.05}),
+        ("cifar10", 4500, 32, {"mirrored": True, "turn": 0.05}),
+    )
+    for letter, network in (("a", "residual"), ("b", "plain"))
+}
 
 # What trains in front of an audience: config and recipe by model and kind of data, for a laptop with two cores.
 _LIVE: dict[tuple[type[GenerativeModel], str], tuple[dict[str, Any], Recipe]] = {
@@ -96,7 +116,7 @@ _LIVE: dict[tuple[type[GenerativeModel], str], tuple[dict[str, Any], Recipe]] = 
         _recipe(1000, batch_size=64, lr=1e-3, **_GAME | {"ema": 0.99}),
     ),
     (FlowMatching, "points"): ({}, _recipe(2000, batch_size=256, lr=3e-3, ema=0.99, **_DENOISER)),
-    (FlowMatching, "image"): ({"channels": 16}, _recipe(1100, batch_size=32, lr=6e-3, ema=0.99, **_DENOISER)),
+    (FlowMatching, "image"): ({"channels": 16}, _recipe(1100, batch_size=32, lr=4e-3, ema=0.99, **_DENOISER)),
     (DDPM, "points"): ({}, _recipe(2000, batch_size=256, lr=3e-3, ema=0.99, **_DENOISER)),
     (DDPM, "image"): ({"channels": 16}, _recipe(1000, batch_size=32, lr=4e-3, ema=0.99, **_DENOISER)),
 }

@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import nn
 from torch.testing import assert_close
+from toys import lively
 
 from gen_models import zoo
-from gen_models.interface import BadInput, Batch, Space, Turn, checked
+from gen_models.interface import BadInput, Batch, Scores, Space, State, Turn, checked
+from gen_models.models import diffusion
 from gen_models.models.diffusion import DDPM, FlowMatching
 from gen_models.noise import Noise
 from gen_models.training import Recipe, Stage, Training
@@ -144,6 +146,112 @@ def test_unconditional_models_offer_no_guidance():
     assert checked(entry.model.sample, {"guidance": 2.0}, entry.limits())["guidance"] == 2.0
 
 
+# ---- density -------------------------------------------------------------------------------------------------
+
+
+def test_the_perfect_networks_density_is_that_of_the_data():
+    """x0 ~ N(m, s^2): the best velocity is linear in x_t."""
+    mean, spread = 1.5, 0.4
+    model = FlowMatching(POINTS, channels=8)
+
+    def answer(x_t, t):
+        t = t[:, None]
+        off = (x_t - (1 - t) * mean) / ((1 - t) ** 2 * spread**2 + t**2)
+        return t * off - mean - (1 - t) * spread**2 * off
+
+    model.network = Oracle(answer)
+    x = torch.linspace(-0.5, 3, 40, dtype=torch.float64).view(20, 2)
+    truth = torch.distributions.Normal(mean, spread).log_prob(x).sum(1)
+    assert_close(model.log_prob(x), truth, rtol=0, atol=1e-3)
+    assert len(model.network.calls) == 3 * 24
+
+
+def test_densities_are_of_total_mass_one():
+    model = lively(zoo.live(FlowMatching, CLASSES, channels=8))
+    side = torch.arange(-6, 6, 0.2)
+    for label in (None, torch.eye(3)[1:2]):
+        grid = torch.cartesian_prod(side, side)
+        label = None if label is None else label.expand(len(grid), 3)
+        mass = model.log_prob(grid, label=label).exp().sum() * 0.2**2
+        assert mass.item() == pytest.approx(1, abs=2e-3)
+
+
+def test_a_samples_density_is_found_from_where_it_came():
+    """The walk from noise to data and the way back are one flow: ends agree, so the density holds for samples."""
+    model = lively(zoo.live(FlowMatching, POINTS, channels=8))
+    noise = Noise(range(50))
+    with torch.no_grad():
+        *_, last = model.sample(noise, steps=100, solver="heun")
+    start, nudge = Noise(range(50)).normal(2), 1e-2
+    ends = []
+    for axis in (0, 1):
+        moved = start.clone()
+        moved[:, axis] += nudge
+        with torch.no_grad():
+            *_, end = model.sample(noise, steps=100, solver="heun", start=State(1.0, moved))
+        ends.append((end.x - last.x) / nudge)
+    stretch = torch.linalg.det(torch.stack(ends, -1)).abs().log()
+    truth = torch.distributions.Normal(0.0, 1.0).log_prob(start).sum(1) - stretch
+    assert_close(model.log_prob(last.x).float(), truth, rtol=0, atol=2e-2)
+
+
+def pictures_model() -> FlowMatching:
+    space = Space("image", (1, 8, 8), labels=("a", "b"))
+    return lively(zoo.live(FlowMatching, space, channels=8))
+
+
+def test_more_signs_bring_a_pictures_density_closer_to_the_exact_one(monkeypatch):
+    model, x = pictures_model(), normal(1, 1, 8, 8)
+    monkeypatch.setattr(diffusion, "_crowded", lambda steps, near: [0.0, 0.3, 1.0])
+    single = model.log_prob(x.expand(200, 1, 8, 8), Noise(range(200)))
+    several = model.log_prob(x.expand(20, 1, 8, 8), Noise(range(20)), samples=25)
+    monkeypatch.setattr(diffusion, "FEW", 64)
+    truth = model.log_prob(x)
+    assert single.std() > 0.05
+    assert (single.mean() - truth).abs() < 4 * single.std() / 200**0.5
+    assert several.std() < 0.4 * single.std()
+
+
+def test_a_pictures_density_depends_on_its_own_row_alone(monkeypatch):
+    model, x, label = pictures_model(), normal(5, 1, 8, 8), torch.tensor([0, 1, 0, 1, 0])
+    together = model.log_prob(x, Noise([5, 6, 7, 8, 9]), label=label, samples=2)
+    for k in (0, 3):
+        alone = model.log_prob(x[k : k + 1], Noise([5 + k]), label=label[k : k + 1], samples=2)
+        assert_close(alone, together[k : k + 1], rtol=1e-5, atol=1e-3)
+    monkeypatch.setattr(diffusion, "AT_ONCE", 2 * 64)
+    in_parts = model.log_prob(x, Noise([5, 6, 7, 8, 9]), label=label, samples=2)
+    assert_close(in_parts, together, rtol=1e-5, atol=1e-3)
+    assert torch.equal(model.log_prob(x, label=label), model.log_prob(x, Noise(range(5)), label=label))
+
+
+def test_labels_matter_and_none_is_a_zero_row():
+    model, x = pictures_model(), normal(3, 1, 8, 8)
+    found = [model.log_prob(x, label=label) for label in (torch.eye(2)[[0, 0, 0]], torch.tensor([1, 1, 1]), None)]
+    assert ((found[0] - found[1]).abs() > 0.01).all()
+    assert ((found[0] - found[2]).abs() > 0.01).all()
+    assert torch.equal(found[2], model.log_prob(x, label=torch.zeros(3, 2)))
+    assert torch.equal(found[0], model.log_prob(x, label=torch.tensor([0, 0, 0])))
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_densities_need_no_gradients_around_them(frozen):
+    model, x = pictures_model().requires_grad_(not frozen), normal(2, 1, 8, 8)
+    with torch.no_grad():
+        inside = model.log_prob(x)
+        assert not torch.is_grad_enabled()
+    outside = model.log_prob(x)
+    assert torch.equal(inside, outside)
+    assert not outside.requires_grad
+    assert not x.requires_grad
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_a_flow_is_a_density_and_the_epsilon_objective_claims_none():
+    assert FlowMatching.exact
+    assert FlowMatching.measure(POINTS, {}) == "density"
+    assert not issubclass(DDPM, Scores)
+
+
 # ---- diffusers' network --------------------------------------------------------------------------------------
 
 
@@ -159,7 +267,6 @@ def test_diffusers_network_is_asked_for_its_own_timesteps():
 def test_our_sampler_is_the_ddim_pipeline(tmp_path):
     """The network loaded as others would load it, run by their pipeline, draws the picture that we draw."""
     from diffusers import DDIMPipeline, DDIMScheduler, UNet2DModel
-    from toys import lively
 
     model = lively(zoo.live(DDPM, Space("image", (1, 8, 8)), channels=8, network="diffusers"))
     model.network.save_pretrained(tmp_path)

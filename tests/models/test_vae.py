@@ -10,7 +10,7 @@ from torch import distributions, nn
 from torch.testing import assert_close
 
 from gen_models.interface import BadInput, Batch, Space, Turn
-from gen_models.models.vae import VAE, BetaVAE
+from gen_models.models.vae import IMPORTANCE, VAE, BetaVAE
 from gen_models.noise import Noise
 
 POINTS, PICTURES = Space("points", (2,)), Space("image", (1, 4, 4))
@@ -208,3 +208,52 @@ def test_sampled_points_carry_the_decoders_noise():
 def test_bernoulli_points_are_refused():
     with pytest.raises(BadInput, match="needs pictures"):
         VAE(POINTS, likelihood="bernoulli")
+
+
+# ---- the importance-weighted stage -------------------------------------------------------------------------------
+
+
+def importance(model, x, seed: int):
+    rng = torch.Generator().manual_seed(seed)
+    return model.loss(Batch(x), Turn("", IMPORTANCE, 0, 1.0, rng))
+
+
+def plain_bound(model, x, seed: int) -> torch.Tensor:
+    """The same bound with the same draws, differentiated as it stands."""
+    mu, logvar = model.posterior(x)
+    eps = torch.randn(len(x), model.draws, *model.latent_shape, generator=torch.Generator().manual_seed(seed))
+    z = mu[:, None] + torch.exp(0.5 * logvar)[:, None] * eps
+    prior, posterior = (
+        distributions.Normal(0.0, 1.0),
+        distributions.Normal(mu[:, None], (0.5 * logvar).exp()[:, None]),
+    )
+    log_weight = model.log_likelihood(x[:, None], z) + (prior.log_prob(z) - posterior.log_prob(z)).sum(-1)
+    return math.log(model.draws) - log_weight.logsumexp(1)
+
+
+def test_the_importance_stage_reports_the_bound():
+    model, x = seeded(VAE, POINTS, latent_dim=3, draws=7), normal(50, 2)
+    shown = importance(model, x, 3).show["negative importance-weighted bound"]
+    assert_close(shown, plain_bound(model, x, 3))
+
+
+def test_the_decoder_descends_the_bound_itself():
+    model, x = seeded(VAE, POINTS, latent_dim=3, draws=7), normal(50, 2)
+    decoder = list(model.decoder.parameters())
+    mine = torch.autograd.grad(importance(model, x, 3).minimise, decoder)
+    for one, other in zip(mine, torch.autograd.grad(plain_bound(model, x, 3).mean(), decoder), strict=True):
+        assert_close(one, other)
+
+
+def test_the_encoders_gradient_has_the_bounds_mean_and_less_spread():
+    model, x = seeded(VAE, POINTS, latent_dim=2, draws=8), normal(4, 2)
+    encoder = model.encoder[-1].bias
+
+    def gradients(loss):
+        return torch.stack([torch.autograd.grad(loss(seed), encoder)[0] for seed in range(3000)])
+
+    mine = gradients(lambda seed: importance(model, x, seed).minimise)
+    plain = gradients(lambda seed: plain_bound(model, x, seed).mean())
+    error = (mine.var(0) / len(mine) + plain.var(0) / len(plain)).sqrt()
+    assert ((mine.mean(0) - plain.mean(0)).abs() < 4 * error).all()
+    assert mine.var(0).sum() < plain.var(0).sum()
