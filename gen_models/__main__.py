@@ -1,4 +1,4 @@
-"""The command line: list, train and sample entries; the page's events, printed."""
+"""The command line: list, train, sample and evaluate entries; the page's events, printed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gen_models import __version__, checkpoint, data, device, render, zoo
+from gen_models import __version__, checkpoint, data, device, evaluate, render, zoo
 from gen_models.interface import BadInput, Choices, Denoises, Frame, checked_seed, options
 from gen_models.training import Progress
 
@@ -62,6 +62,14 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("--label", help="a class by name or number; without it sample k has class k mod their number")
     sample.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     sample.add_argument("--out", type=Path, required=True, help="grid.png, raw.npy, or a folder: one file per sample")
+    judged = command("evaluate", _evaluate, "Measure an entry; goes on with an unfinished evaluation.")
+    judged.add_argument("entry", nargs="*")
+    judged.add_argument("--all", action="store_true", help="every entry that has a checkpoint, the judges first")
+    judged.add_argument("--n", type=int, default=evaluate.N, help="samples a repeat; %(default)s unless said")
+    judged.add_argument("--seeds", type=int, default=evaluate.SEEDS, help="repeats; %(default)s unless said")
+    judged.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    judged.add_argument("--restart", action="store_true", help="measure anew, even what was measured before")
+    judged.add_argument("--readme", type=Path, help="then put the tables of all evaluations into this README")
     return parser
 
 
@@ -72,10 +80,10 @@ def _list(known: argparse.Namespace, rest: Sequence[str]) -> int:
     shelf = zoo.Shelf(known.checkpoints)
     there = shelf.names()
     rows = [("entry", "model", "data", "parameters", "checkpoint")]
-    for name in dict.fromkeys([*zoo.ZOO, *there]):
+    for name in dict.fromkeys([*zoo.ZOO, *zoo.JUDGES, *there]):
         try:
             card = shelf.card(name) if name in there else {}
-            entry = zoo.entry_of(card) if card else zoo.ZOO[name]
+            entry = zoo.entry_of(card) if card else (zoo.ZOO | zoo.JUDGES)[name]
         except BadInput as error:
             rows.append((name, "?", "?", "?", str(error)))
             continue
@@ -112,9 +120,10 @@ def _train(known: argparse.Namespace, rest: Sequence[str]) -> int:
 
 
 def _zoo_entry(name: str) -> zoo.Entry:
-    if name not in zoo.ZOO:
-        raise BadInput(f"There is no entry {name!r} to train; choose one of {', '.join(zoo.ZOO)}.")
-    return zoo.ZOO[name]
+    known = zoo.ZOO | zoo.JUDGES
+    if name not in known:
+        raise BadInput(f"There is no entry {name!r} to train; choose one of {', '.join(known)}.")
+    return known[name]
 
 
 def _bar(progress: Progress) -> None:
@@ -230,6 +239,54 @@ def _write_one(
         (out / f"{name}.png").write_bytes(render.png(render.picture(_tensor(row), space), own))
     else:
         (out / f"{name}.json").write_text(json.dumps({"x": row.tolist(), **recipe, "seed": seed}))
+
+
+# ---- evaluate --------------------------------------------------------------------------------------------------
+
+
+def _evaluate(known: argparse.Namespace, rest: Sequence[str]) -> int:
+    """Entry after entry; one that cannot be measured is named at the end and does not keep the others from it."""
+    shelf, failed = zoo.Shelf(known.checkpoints), 0
+    if not known.entry and not known.all and not known.readme:
+        raise BadInput("Name an entry to evaluate, or take --all for every one that has a checkpoint.")
+    names = sorted(shelf.names(), key=lambda name: name not in zoo.JUDGES) if known.all else known.entry
+    where = str(device.choose(known.device))
+    for name in names:
+        try:
+            for said in evaluate.run(name, shelf, n=known.n, seeds=known.seeds, device=where, restart=known.restart):
+                _part(name, said)
+            print(f"\n{_figures(shelf, name)}\n", flush=True)
+        except BadInput as error:
+            if not known.all:
+                raise
+            failed = 2
+            print(f"\ngen_models: {name}: {error}", file=sys.stderr)
+    if known.readme:
+        evaluate.fill(known.readme, shelf)
+        print(f"wrote the tables into {known.readme}")
+    return failed
+
+
+def _part(name: str, said: evaluate.Step) -> None:
+    line = f"{name}: {said.part} " + ("was measured before" if said.kept else f"{said.done:.0%}")
+    if sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns - 1
+        print("\r" + line[:width].ljust(width), end="", flush=True)
+    elif said.done >= 1:
+        print(line, flush=True)
+
+
+def _figures(shelf: zoo.Shelf, name: str) -> str:
+    """The finished evaluation, a line for each row."""
+    found = evaluate.read(shelf, name) or {}
+    rows = [(row["name"], row["figures"]) for row in found.get("rows", [])]
+    if found.get("likelihood"):
+        rows.append(("likelihood", found["likelihood"]["figures"]))
+    return "\n".join(
+        f"  {title}: "
+        + ", ".join(f"{evaluate.FIGURES[key].title} {evaluate.written(key, cells[key])}" for key in cells)
+        for title, cells in rows
+    )
 
 
 def _tensor(x: np.ndarray):

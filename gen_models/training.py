@@ -48,6 +48,7 @@ class Recipe:
     warmup: int = 0  # steps
     ema: float = 0.0  # decay per step of the averaged copy; 0 = no average
     clip: float = 0.0  # largest norm of a player's gradient; 0 = no limit
+    precision: Literal["float32", "bfloat16"] = "float32"  # of convolutions and matrix products; weights stay float32
 
 
 class Progress(NamedTuple):
@@ -214,7 +215,9 @@ class Training:
             for i in range(stage.turns.get(player, 1)):
                 where = (name, self.step, player, i)
                 batch = self._batch(size, self._rng(*where, "batch"))
-                loss = self.model.loss(batch, Turn(player, name, self.step, done, self._rng(*where), self.teacher))
+                turn = Turn(player, name, self.step, done, self._rng(*where), self.teacher)
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
+                    loss = self.model.loss(batch, turn)
                 self._descend(player, optimizer, loss.minimise, done)
                 for figure, value in loss.show.items():
                     total = sums.setdefault(figure, [0.0, 0])

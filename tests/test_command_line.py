@@ -8,15 +8,18 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from toys import small
+from toys import FakePictures, small
 
 from gen_models import __main__ as command_line
-from gen_models import checkpoint, render, training, zoo
+from gen_models import checkpoint, data, evaluate, render, training, zoo
+from gen_models.evaluate import measures, running
+from gen_models.interface import Batch, Space
 from gen_models.noise import Noise
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,7 +71,7 @@ def test_list_shows_every_entry_and_whether_it_is_there(run, shelf):
     code, said, _ = run("list")
     assert code == 0
     lines = {line.split()[0]: line for line in said.splitlines()}
-    assert list(lines)[1:] == list(zoo.ZOO)
+    assert list(lines)[1:] == [*zoo.ZOO, *zoo.JUDGES]
     assert "missing: train vae-mnist" in lines["vae-mnist"]
     parameters = sum(p.numel() for p in zoo.load("gan-mnist", shelf).parameters())
     assert f"{parameters:,}" in lines["gan-mnist"]
@@ -342,3 +345,78 @@ def test_a_training_on_the_command_line_is_the_pages(run, shelf, tiny, tmp_path)
     assert card["weights"] == checkpoint.read_card(tmp_path / "page")["weights"]
     assert zoo.entry_of(card).recipe == tiny.recipe
     assert dataclasses.replace(zoo.entry_of(card), config={}) == dataclasses.replace(tiny, space=tiny.where, config={})
+
+
+# ---- evaluate --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Evaluations of points that take a moment."""
+    monkeypatch.setattr(measures, "DRAWS", 2)
+    full = data.load("8gaussians")
+    few = SimpleNamespace(space=full.space, log_prob=full.log_prob, split=lambda name: Batch(full.split(name).x[:400]))
+    monkeypatch.setattr(running, "source_of", lambda entry: few)
+
+
+def test_evaluate_measures_and_prints(run, shelf, quick):
+    code, said, _ = run("evaluate", "vae-8gaussians", "--n", 100, "--seeds", 2)
+    assert code == 0
+    for word in (
+        "temperature 1",
+        "real",
+        "copycat",
+        "noise",
+        "Energy distance",
+        "likelihood",
+        "Negative log-likelihood",
+    ):
+        assert word in said
+    found = evaluate.read(shelf, "vae-8gaussians")
+    assert found["asked"] == {"n": 100, "seeds": 2}
+    assert evaluate.written("energy", found["rows"][0]["figures"]["energy"]) in said
+    _, said, _ = run("evaluate", "vae-8gaussians", "--n", 100, "--seeds", 2)
+    assert "measured before" in said
+
+
+def test_evaluate_all_names_what_failed_and_goes_on(run, shelf, quick, monkeypatch):
+    monkeypatch.setattr(zoo, "BUNDLED", zoo.Shelf(shelf.root / "nowhere"))
+    code, said, complaint = run("evaluate", "--all", "--n", 100, "--seeds", 1)
+    assert code == 2
+    assert "gan-mnist has no judge" in complaint
+    assert "train judge-mnist-a" in complaint
+    assert "Traceback" not in complaint
+    assert evaluate.read(shelf, "vae-8gaussians")["finished"], "what could be measured was"
+    assert "Energy distance" in said
+
+
+def test_evaluate_writes_the_tables_into_a_readme(run, shelf, quick, tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("<!-- evaluation: begin -->\n<!-- evaluation: end -->\n")
+    assert run("evaluate", "vae-8gaussians", "--n", 100, "--seeds", 1, "--readme", readme)[0] == 0
+    assert evaluate.between(readme.read_text()) == evaluate.markdown(shelf) != ""
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ((), "Name an entry"),
+        (("nothing",), "no checkpoint 'nothing'"),
+        (("vae-8gaussians", "--n", "2"), "more samples than features"),
+        (("vae-8gaussians", "--n", "1000"), "--n 400 or fewer"),
+        (("vae-8gaussians", "--seeds", "0"), "--seeds is 1 or more"),
+    ],
+)
+def test_evaluate_refuses_what_is_no_measure(refused, quick, words, says):
+    refused("evaluate", *words, says=says)
+
+
+def test_a_judge_is_trained_like_any_entry(run, shelf, monkeypatch, fake_pictures):
+    monkeypatch.setitem(zoo.JUDGES, "judge-toys-a", small(zoo.JUDGES["judge-mnist-a"], steps=3))
+    monkeypatch.setattr(
+        data, "load", lambda name: FakePictures(Space("image", (1, 28, 28), labels=tuple("0123456789")))
+    )
+    code, _, _ = run("train", "judge-toys-a", "--device", "cpu")
+    assert code == 0
+    assert shelf.entry("judge-toys-a").family == "judge"
+    assert not (shelf.root / "judge-toys-a" / zoo.PREVIEW).exists(), "a judge draws nothing"

@@ -12,7 +12,7 @@ import yaml
 from PIL import Image
 
 from gen_models import __main__ as command_line
-from gen_models import zoo
+from gen_models import evaluate, zoo
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -113,17 +113,23 @@ def test_the_makefile_and_the_ci_run_what_is_there():
 
 def test_every_command_of_the_package_parses(text):
     written = [line for line in commands(text) if re.match(r"python3? -m gen_models\b", line)]
-    assert {shlex.split(line)[3] for line in written} >= {"list", "train", "sample"}
+    assert {shlex.split(line)[3] for line in written} >= {"list", "train", "sample", "evaluate"}
     for line in written:
         words = shlex.split(line)[3:]
         known, _ = command_line._parser().parse_known_args(words)
-        assert getattr(known, "entry", "vae-mnist") in zoo.ZOO, line
+        named = getattr(known, "entry", [])
+        assert set([named] if isinstance(named, str) else named) <= set(zoo.ZOO), line
 
 
 def test_every_option_of_the_page_is_named(text):
     declared = re.findall(r'add_argument\("(--[a-z]+)"', (ROOT / "app.py").read_text())
     assert {"--host", "--port", "--share", "--device", "--checkpoints"} <= set(declared)
     assert [option for option in declared if option not in text] == []
+
+
+def test_the_tables_are_those_of_the_evaluations(text):
+    """When they differ: python -m gen_models evaluate --readme README.md"""
+    assert evaluate.between(text) == evaluate.markdown()
 
 
 def test_links_into_the_tree_lead_somewhere(text):

@@ -354,3 +354,33 @@ def test_a_teacher_is_frozen_and_handed_to_every_turn():
     assert not any(p.requires_grad for p in teacher.parameters())
     assert not teacher.training
     assert "teacher" not in dict(student.named_modules())
+
+
+# ---- precision -------------------------------------------------------------------------------------------------
+
+
+class Line(GenerativeModel):
+    """One matrix product, whose type is written down."""
+
+    def __init__(self):
+        super().__init__(Space("points", (2,)))
+        self.layer = nn.Linear(2, 1, bias=False)
+        nn.init.constant_(self.layer.weight, 1 / 3)
+        self.seen: list[torch.dtype] = []
+
+    def loss(self, batch: Batch, turn: Turn) -> Loss:
+        y = self.layer(batch.x)
+        self.seen.append(y.dtype)
+        return Loss((y.float() - batch.x.sum(1, keepdim=True)).square().mean(), {})
+
+
+def test_products_are_in_the_precision_of_the_recipe_and_weights_stay_as_they_are():
+    weights = {}
+    for precision, kind in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        run = of(Line(), {"a": Stage(40)}, optimizer="sgd", lr=0.1, batch_size=16, precision=precision)
+        list(run)
+        assert set(run.model.seen) == {kind}
+        assert run.model.layer.weight.dtype == torch.float32
+        weights[precision] = run.model.layer.weight.detach()
+    assert not torch.equal(weights["float32"], weights["bfloat16"])
+    assert_close(weights["bfloat16"], torch.ones(1, 2), atol=0.05, rtol=0)

@@ -76,7 +76,8 @@ class Judge(GenerativeModel, Classifies):
         cos, sin = grow * angle.cos(), grow * angle.sin()
         rows = torch.stack([flip * cos, -sin, self.shift * right, flip * sin, cos, self.shift * down], 1).view(-1, 2, 3)
         grid = F.affine_grid(rows.to(x), list(x.shape), align_corners=False)
-        return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+        moved = F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+        return moved.contiguous(memory_format=torch.channels_last)  # the faster layout of convolutions
 
 
 def _normal(inputs: int, outputs: int) -> tuple[nn.Module, ...]:

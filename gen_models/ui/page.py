@@ -1,4 +1,4 @@
-"""The page: header, a tab per family, one theme, and what a visit costs."""
+"""The page: header, a tab per family and one to compare them, one theme, and what a visit costs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import gradio as gr
 
 from gen_models import device, zoo
+from gen_models.ui import compare
 from gen_models.ui.live import live
 from gen_models.ui.panels import PANELS
 from gen_models.ui.tabs import Tab
@@ -28,6 +29,8 @@ def page(bundled: zoo.Shelf | None = None, where: str = "cpu") -> gr.Blocks:
             for family in zoo.FAMILIES.values():
                 with gr.Tab(family.title, id=family.key, elem_id=f"family-{family.key}"):
                     Tab(family, visits, where).build(PANELS)
+            with gr.Tab(compare.TITLE, id=compare.KEY, elem_id=f"family-{compare.KEY}"):
+                compare.build(visits, where)
         quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
         demo.load(_opened(visits), None, [header], **quiet)
         demo.unload(visits.close)

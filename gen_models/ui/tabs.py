@@ -11,6 +11,7 @@ import gradio as gr
 
 from gen_models import data, zoo
 from gen_models.interface import BadInput
+from gen_models.ui import figures
 from gen_models.ui.live import live
 from gen_models.ui.visits import Picked, Visit, Visits
 
@@ -152,6 +153,7 @@ class Tab:
                 self.first.entry.model.about, latex_delimiters=LATEX, elem_id=f"{self.family.key}-words"
             )
         self.on_pick(lambda picked: picked.entry.model.about, [words])
+        self._figures()
         self.on_pick(
             lambda picked: [
                 gr.Tab(interactive=panel.suits(picked.entry.model, picked.space.kind)) for panel, _ in mounted
@@ -161,6 +163,17 @@ class Tab:
         self.reasons.value = self._reasons(mounted, self.first)
         self.on_pick(lambda picked: self._reasons(mounted, picked), [self.reasons])
         self._wire()
+
+    def _figures(self) -> None:
+        """What was measured of the chosen entry, folded; read anew whenever it is chosen."""
+
+        def card(visit: Visit, asked: dict) -> dict[str, Any]:
+            return figures.card(self.visits.picked(asked.get("entry"), visit), visit)
+
+        key, name = self.family.key, self.first.name
+        with gr.Accordion(f"Figures: {name}", open=False, elem_classes="gm-words", elem_id=f"{key}-figures") as fold:
+            view = live("figures", {"figures": card}, self.visits, value=name, elem_id=f"{key}-figures-card")
+        self.on_pick(lambda picked: [gr.Accordion(label=f"Figures: {picked.name}"), picked.name], [fold, view])
 
     @staticmethod
     def _reasons(mounted: list[tuple[Panel, gr.Tab]], picked: Picked) -> dict[str, str]:

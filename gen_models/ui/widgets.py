@@ -102,11 +102,18 @@ class Form:
     def asked(self, visit: Visit, entry: Any, settings: Any, *, count: str = "n") -> Ask:
         """The checked request; BadInput says what is wrong."""
         picked = self.tab.visits.picked(entry, visit)
+        fields, values = self.checked(picked, settings, count)
+        passed = {field.option.name: values[field.option.name] for field in fields if field.passed}
+        return Ask(picked, visit, values, passed, run_of(settings))
+
+    def checked(self, picked: Picked, settings: Any, count: str) -> tuple[list[Field], dict[str, Any]]:
+        """The fields for this entry and a value for each, an empty seed drawn; BadInput says what is wrong."""
         if settings is None:
             settings = {}
         if not isinstance(settings, Mapping):
             raise BadInput("settings is an object with the names of the form's fields.")
-        fields = {field.option.name: field for field in self.wanted(picked, settings)}
+        wanted = self.wanted(picked, settings)
+        fields = {field.option.name: field for field in wanted}
         unknown = [str(name) for name in settings if name not in fields and name != "run"]
         if unknown:
             raise BadInput(f"Unknown setting {', '.join(unknown)}; this panel has {', '.join(fields)}.")
@@ -118,8 +125,7 @@ class Form:
             values[name] = value if field.kind == "seed" else field.option.check(value)
         if "seed" in values and count in values:
             checked_seed(values["seed"], values[count])
-        passed = {name: values[name] for name, field in fields.items() if field.passed}
-        return Ask(picked, visit, values, passed, str(settings.get("run", "")))
+        return wanted, values
 
     def job(
         self,
@@ -182,6 +188,11 @@ class Form:
     def _stop(self, request: gr.Request, settings) -> None:
         if isinstance(settings, Mapping) and settings.get("run"):
             self.tab.visits.of(request).stopped.add(str(settings["run"]))
+
+
+def run_of(settings: Any) -> str:
+    """The name of the run that the browser started; "" from the API."""
+    return str(settings.get("run", "")) if isinstance(settings, Mapping) else ""
 
 
 def _described(run: Callable, work: Callable, inputs: Sequence) -> None:

@@ -2,6 +2,17 @@
 
    const plot = gm.curves({label: "loss terms", id}); plot.node goes into the page;
    plot.draw({steps: [..], terms: {name: [..]}, total, cursor}) draws; null values are left out, cursor marks a step. */
+/** Round values of an axis from low to high, logarithmic or not. */
+window.gm.ticks = (low, high, on) => {
+  if (on) {
+    const found = [];
+    for (let e = Math.floor(Math.log10(low)); e <= Math.ceil(Math.log10(high)); e++) for (const m of [1, 2, 5]) found.push(m * 10 ** e);
+    const inside = found.filter((y) => y >= low && y <= high);
+    return inside.length > 6 ? inside.filter((y) => String(+y.toPrecision(1)).replace(/[0.e+-]/g, "")[0] === "1") : inside;
+  }
+  const rough = (high - low) / 4, unit = 10 ** Math.floor(Math.log10(rough)), step = [1, 2, 5, 10].find((m) => m * unit >= rough) * unit;
+  return Array.from({ length: Math.floor(high / step) - Math.ceil(low / step) + 1 }, (_, k) => (Math.ceil(low / step) + k) * step);
+};
 window.gm.curves = ({ label = "curves", id = "" } = {}) => {
   const gm = window.gm, el = gm.el;
   const MEANS = {
@@ -30,16 +41,6 @@ window.gm.curves = ({ label = "curves", id = "" } = {}) => {
       return { name, color: gm.color(color), dash: DASHES[(used[color] - 1) % DASHES.length] };
     });
   };
-  const ticks = (low, high, on) => {
-    if (on) {
-      const found = [];
-      for (let e = Math.floor(Math.log10(low)); e <= Math.ceil(Math.log10(high)); e++) for (const m of [1, 2, 5]) found.push(m * 10 ** e);
-      const inside = found.filter((y) => y >= low && y <= high);
-      return inside.length > 6 ? inside.filter((y) => String(+y.toPrecision(1)).replace(/[0.e+-]/g, "")[0] === "1") : inside;
-    }
-    const rough = (high - low) / 4, unit = 10 ** Math.floor(Math.log10(rough)), step = [1, 2, 5, 10].find((m) => m * unit >= rough) * unit;
-    return Array.from({ length: Math.floor(high / step) - Math.ceil(low / step) + 1 }, (_, k) => (Math.ceil(low / step) + k) * step);
-  };
   const span = (on) => { // the first tenth may be far above the rest: a linear axis leaves that out
     const late = Object.values(data.terms).flatMap((ys) => (on ? ys : ys.slice(Math.floor(ys.length / 10)))).filter((y) => y !== null);
     let [low, high] = [Math.min(...late), Math.max(...late)];
@@ -67,7 +68,7 @@ window.gm.curves = ({ label = "curves", id = "" } = {}) => {
     const to = on ? Math.log : (y) => y;
     const X = (step) => left + (step / total) * w, Y = (y) => top + h - ((to(y) - to(low)) / (to(high) - to(low))) * h;
     pen.lineWidth = 1; pen.textBaseline = "middle"; pen.fillStyle = muted;
-    for (const y of filled ? ticks(low, high, on) : []) {
+    for (const y of filled ? gm.ticks(low, high, on) : []) {
       pen.strokeStyle = line; pen.beginPath(); pen.moveTo(left, Y(y)); pen.lineTo(left + w, Y(y)); pen.stroke();
       pen.textAlign = "right"; pen.fillText(gm.digits(+y.toPrecision(3)), left - 8, Y(y));
     }

@@ -75,6 +75,7 @@ window.gm = (() => {
     const said = gm.el("p", { class: "gm-said", role: "status" });
     let quiet;
     const tell = (message) => { said.textContent = message; clearTimeout(quiet); quiet = setTimeout(() => { said.textContent = ""; }, 8000); };
+    gm.tell = tell;
     const file = gm.el("input", { type: "file", accept: "image/png", class: "gm-file", id: "recipe-file", tabindex: -1, "aria-label": "a picture saved here" });
     file.onchange = () => { if (file.files[0]) gm.openPicture(file.files[0], tell); file.value = ""; };
     const open = gm.el("button", { class: "gm-chip", type: "button", id: "recipe", text: "Open picture", onclick: () => file.click(),
@@ -102,7 +103,7 @@ window.gm = (() => {
   };
 
   /* ---- the picker of entries ---------------------------------------------------------------------------------- */
-  gm.strips = {}; // family -> {element, has(entry), choose(entry)}
+  gm.strips = {}; // family -> {element, has(entry), chosen(), choose(entry)}
   gm.strip = (element, props, server, trigger, watch) => {
     const draw = () => {
       const list = gm.el("div", { class: "gm-strip", role: "radiogroup", "aria-label": "Entry" });
@@ -129,6 +130,7 @@ window.gm = (() => {
       props.value = key;
       draw();
       element.querySelector("[aria-checked=true]")?.focus({ preventScroll: true });
+      gm.address({ tab: props.family, entry: key, seed: null });
       trigger("pick");
     };
     element.addEventListener("keydown", (event) => {
@@ -139,7 +141,7 @@ window.gm = (() => {
       const at = open.findIndex((card) => card.key === props.value);
       if (open.length) choose(open[(at + step + open.length) % open.length].key);
     });
-    gm.strips[props.family] = { element, choose, has: (key) => props.cards.some((card) => card.key === key && !card.missing) };
+    gm.strips[props.family] = { element, choose, chosen: () => props.value, has: (key) => props.cards.some((card) => card.key === key && !card.missing) };
     draw();
     watch(["cards", "value"], draw);
   };

@@ -1,0 +1,30 @@
+"""Honest numbers: which measures an entry gets, control rows, and evaluation.json beside its checkpoint.
+
+Every figure on the page, in a card or in the README comes from here.
+"""
+
+from gen_models.evaluate.figures import FIGURES, Figure, written
+from gen_models.evaluate.record import RECORD, read, stale
+from gen_models.evaluate.running import CONTROLS, SEEDS, N, Step, run
+from gen_models.evaluate.subject import Judges, judges_of
+from gen_models.evaluate.tables import between, controls, fill, markdown
+
+__all__ = [
+    "CONTROLS",
+    "FIGURES",
+    "RECORD",
+    "SEEDS",
+    "Figure",
+    "Judges",
+    "N",
+    "Step",
+    "between",
+    "controls",
+    "fill",
+    "judges_of",
+    "markdown",
+    "read",
+    "run",
+    "stale",
+    "written",
+]

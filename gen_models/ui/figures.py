@@ -1,0 +1,252 @@
+"""What was measured, for the page: one entry's evaluation, or those of a data set as one table with two plots."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from gen_models import evaluate
+from gen_models.interface import BadInput
+from gen_models.ui.visits import Picked, Visit, card_time
+
+FREE_OF_N = {"kid", "accuracy", "nearer", "copies", "inside", "nats", "elbo", "bits_per_dim"}  # others shift with n
+QUALITY = ("fd", "kid", "energy", "kl")  # what the plots show: the first that most entries have
+VARIETY = ("coverage", "modes", "inside")
+CONTROLS = {
+    "real": "Other real data in place of samples: what a perfect model would score.",
+    "copycat": "Copies of training examples in place of samples: what memorising scores.",
+    "noise": "Noise in place of samples: what knowing nothing scores.",
+}
+MEASURED = {
+    "image": (
+        "Samples are compared with as many test pictures in the features of a small classifier that was trained on the "
+        "training split alone, and a second classifier tells their accuracy; such figures (FD_clf is not FID) compare "
+        "only with others of the same judge and n. ± is a standard deviation over seeds or a standard error, a range "
+        "is a 95 % interval, and the rows real, copycat and noise say how far the scale reaches."
+    ),
+    "points": (
+        "Samples are compared with as many fresh points of the data set, without a judge, and figures compare only "
+        "with others of the same n. ± is a standard deviation over seeds or a standard error, a range is a 95 % "
+        "interval, and the rows real, copycat and noise say how far the scale reaches."
+    ),
+}
+
+log = logging.getLogger(__name__)
+
+
+# ---- one entry --------------------------------------------------------------------------------------------------
+
+
+def group(picked: Picked, visit: Visit | None = None) -> dict[str, Any]:
+    """An entry's rows for a table; `why` says in words what stands there instead where nothing was measured."""
+    name = picked.name
+    found = {"entry": name, "why": "", "marks": [], "rows": [], "controls": [], "likelihood": None}
+    try:
+        evaluation = _read(picked)
+        if evaluation is None:
+            return found | {"why": missing(picked, visit)}
+        likelihood, finished = evaluation.get("likelihood"), evaluation["finished"]
+        parts = {kind: [row for row in evaluation["rows"] if row["kind"] == kind] for kind in ("model", "control")}
+        if not (finished or parts["model"] or likelihood):
+            return found | {"why": f"its evaluation has only begun: python -m gen_models evaluate {name} goes on"}
+        return found | {
+            "marks": _marks(picked, evaluation),
+            "rows": [_row(row) for row in parts["model"]],
+            "controls": [_row(row) for row in parts["control"]],
+            "likelihood": _likelihood(likelihood or {}) if likelihood or not finished else None,
+        }
+    except BadInput as error:
+        return found | {"why": str(error)}
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        log.warning("The evaluation of %s cannot be shown: %r", name, error)
+        return found | {"why": f"Its evaluation cannot be read; run it again: python -m gen_models evaluate {name}"}
+
+
+def missing(picked: Picked, visit: Visit | None = None) -> str:
+    """Why an entry has no figures, and how to get them."""
+    if visit is not None and picked.shelf is visit.shelf:
+        return "not evaluated: it was trained in this visit"
+    return f"not evaluated: python -m gen_models evaluate {picked.name}"
+
+
+def _read(picked: Picked) -> dict[str, Any] | None:
+    return evaluate.read(picked.shelf, picked.name) if card_time(picked.shelf, picked.name) else None
+
+
+def _marks(picked: Picked, evaluation: Mapping[str, Any]) -> list[str]:
+    stale = evaluate.stale(picked.shelf, picked.name, evaluation)
+    return ["weights changed since"] * bool(stale) + ["unfinished"] * (not evaluation["finished"])
+
+
+def _row(row: Mapping[str, Any]) -> dict[str, Any]:
+    settings = ", ".join(f"{key} {value}" for key, value in (row.get("options") or {}).items())
+    seconds = row.get("seconds_per_sample")
+    return {
+        "name": row["name"],
+        "about": CONTROLS[row["name"]] if row["kind"] == "control" else settings,
+        "n": row["n"],
+        "calls": row.get("calls"),
+        "seconds": seconds,
+        "time": duration(seconds) if seconds is not None else "",
+        "cells": _cells(row["figures"]),
+    }
+
+
+def _likelihood(found: Mapping[str, Any]) -> dict[str, Any]:
+    return {"words": found.get("words", ""), "n": found.get("n"), "cells": _cells(found.get("figures") or {})}
+
+
+def _cells(figures: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    known = ((key, figures[key]) for key in evaluate.FIGURES if (figures.get(key) or {}).get("value") is not None)
+    return {key: {"text": evaluate.written(key, cell), "value": cell["value"] * _scale(key)} for key, cell in known}
+
+
+def _scale(key: str) -> float:
+    """What a value is shown times: 1000 for a figure whose unit is "x 1000"."""
+    unit = evaluate.FIGURES[key].unit
+    return float(unit.removeprefix("x ")) if unit.startswith("x ") else 1.0
+
+
+# ---- many entries -----------------------------------------------------------------------------------------------
+
+
+def table(groups: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What static/figures.js draws: columns that occur, a group of rows per entry, control rows without repetition."""
+    rows = [row for found in groups for row in found["rows"]]
+    controls = _controls(row for found in groups for row in found["controls"])
+    occurring = {key for row in [*rows, *controls] for key in row["cells"]}
+    likely = {key for found in groups if found["likelihood"] for key in found["likelihood"]["cells"]}
+    _mark_best(rows, [found["likelihood"] for found in groups if found["likelihood"]])
+    return {
+        "columns": [_column(key) for key in evaluate.FIGURES if key in occurring - likely],
+        "likely": [_column(key) for key in evaluate.FIGURES if key in likely],
+        "groups": groups,
+        "controls": controls,
+        "axes": _axes(groups),
+    }
+
+
+def _controls(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One of each name and n, since they are the same for every entry of a data set; the largest n first."""
+    found: dict[tuple[str, int], dict[str, Any]] = {}
+    for row in rows:
+        found.setdefault((row["name"], row["n"]), row)
+    order, sizes = list(CONTROLS), {n for _, n in found}
+    told = [row | {"control": name, "note": f"n = {n:,}" if len(sizes) > 1 else ""} for (name, n), row in found.items()]
+    return sorted(told, key=lambda row: (-row["n"], order.index(row["control"])))
+
+
+def _column(key: str) -> dict[str, str]:
+    figure = evaluate.FIGURES[key]
+    return {"key": key, "title": figure.title, "unit": figure.unit, "better": figure.better, "words": figure.words}
+
+
+def _mark_best(rows: Sequence[dict[str, Any]], likelihoods: Sequence[dict[str, Any]]) -> None:
+    """Marks the best cell of each column; where a figure shifts with n, among the rows of the largest n only."""
+    for key, figure in evaluate.FIGURES.items():
+        having = [row for row in [*rows, *likelihoods] if key in row["cells"]]
+        if key not in FREE_OF_N and having:
+            most = max(row.get("n") or 0 for row in having)
+            having = [row for row in having if (row.get("n") or 0) == most]
+        values = {row["cells"][key]["value"] for row in having}
+        if figure.better and len(values) > 1:
+            best = (min if figure.better == "lower" else max)(values)
+            for row in having:
+                row["cells"][key]["best"] = row["cells"][key]["value"] == best
+
+
+def _axes(groups: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The figures that the plots are drawn with, and the entries that do not have them."""
+    measured = [found for found in groups if found["rows"]]
+
+    def having(key: str) -> list[str]:
+        return [found["entry"] for found in measured if any(key in row["cells"] for row in found["rows"])]
+
+    quality, variety = (max(keys, key=lambda key: len(having(key))) for keys in (QUALITY, VARIETY))
+    absent = [found["entry"] for found in measured if found["entry"] not in having(quality)]
+    present = bool(having(quality))
+    return {
+        "quality": _column(quality) if present and quality in evaluate.FIGURES else None,
+        "variety": _column(variety) if having(variety) else None,
+        "absent": absent if present else [],
+    }
+
+
+# ---- an entry's card --------------------------------------------------------------------------------------------
+
+
+def card(picked: Picked, visit: Visit | None = None) -> dict[str, Any]:
+    """Everything that was measured of one entry, and how it was trained: what folds under its panels."""
+    found = group(picked, visit)
+    if found["why"]:
+        why = found["why"].replace("not evaluated: python", "Not evaluated yet: run python", 1)
+        return {"entry": picked.name, "why": why}
+    evaluation = _read(picked)
+    return {
+        "entry": picked.name,
+        "why": "",
+        "table": table([found]),
+        "facts": _facts(evaluation),
+        "measured": MEASURED.get(picked.space.kind, ""),
+    }
+
+
+def _facts(evaluation: Mapping[str, Any]) -> list[list[str]]:
+    """The honesty block as terms and texts."""
+    honesty, asked = dict(evaluation.get("honesty") or {}), evaluation.get("asked") or {}
+    rows = [row for row in evaluation["rows"] if row["kind"] == "model"]
+    repeats = asked.get("seeds")
+    judged = _all(f"{repeats} × {row['n']:,}" if repeats else f"{row['n']:,}" for row in rows)
+    judges = [judge for judge in (evaluation.get("judge") or {}).values() if judge]
+    facts = [
+        ("parameters", _amount(honesty.pop("parameters", None))),
+        ("size on disk", _amount(honesty.pop("bytes", None), "B")),
+        ("examples seen", _whole(honesty.pop("examples", None))),
+        ("training steps", _whole(honesty.pop("steps", None))),
+        ("training time", duration(honesty.pop("training seconds", None))),
+        *((key, str(value)) for key, value in honesty.items()),
+        ("network calls", _all(row.get("calls") for row in rows)),
+        ("guidance", _all((row.get("options") or {}).get("guidance") for row in rows)),
+        ("samples judged", judged),
+        ("their first seeds", _all(f"{seed:,}" for row in rows for seed in row.get("seeds") or [])),
+        ("judge", ", ".join(f"{judge['name']} ({str(judge['sha256'])[:8]})" for judge in judges) or "none"),
+        ("weights", str(evaluation.get("weights") or "")[:8]),
+        ("evaluated", str(evaluation.get("date") or "")),
+        ("commit", str(evaluation.get("commit") or "")[:12]),
+        ("version", str(evaluation.get("version") or "")),
+    ]
+    return [[term, text] for term, text in facts if text]
+
+
+# ---- words ------------------------------------------------------------------------------------------------------
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as people write them: "45 µs", "12 ms", "3.1 s", "24 min"."""
+    if seconds is None:
+        return ""
+    for size, unit in ((60, "min"), (1, "s"), (1e-3, "ms")):
+        if seconds >= size * (2 if unit == "min" else 1):
+            return f"{_digits(seconds / size)} {unit}"
+    return f"{_digits(seconds / 1e-6)} µs"
+
+
+def _digits(value: float) -> str:
+    return f"{value:.0f}" if value >= 99.5 else f"{value:.3g}" if value < 1 else f"{value:.2g}"
+
+
+def _amount(value: float | None, unit: str = "") -> str:
+    if value is None:
+        return ""
+    size, prefix = next(((size, p) for size, p in ((1e6, "M"), (1e3, "k")) if value >= size), (1, ""))
+    return f"{_digits(value / size)} {prefix}{unit}".strip()
+
+
+def _whole(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+def _all(values: Iterable[Any]) -> str:
+    """Different values in their order."""
+    return " · ".join(dict.fromkeys(str(value) for value in values if value not in (None, "")))
