@@ -233,7 +233,7 @@ class Training:
         """A gradient step of this player's parameters alone; a loss that is not finite changes nothing."""
         parameters = self._parameters(player)
         for p, gradient in zip(parameters, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
-            p.grad = gradient
+            p.grad = _laid_out(gradient, p)
         norm = nn.utils.clip_grad_norm_(parameters, self.recipe.clip or math.inf)
         if not math.isfinite(norm):
             raise BadInput(
@@ -275,6 +275,13 @@ class Training:
             return Progress("", 0, 0, show, rate, seen, 1.0, self.seconds)
         name, stage = self._stage
         return Progress(name, self.step, stage.steps, show, rate, seen, self._done(stage), self.seconds)
+
+
+def _laid_out(gradient: Tensor | None, parameter: Tensor) -> Tensor | None:
+    """The gradient with the strides of its parameter: fused optimizers walk through both as through plain memory."""
+    if gradient is None or gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)
 
 
 class _Clock:

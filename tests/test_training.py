@@ -384,3 +384,28 @@ def test_products_are_in_the_precision_of_the_recipe_and_weights_stay_as_they_ar
         weights[precision] = run.model.layer.weight.detach()
     assert not torch.equal(weights["float32"], weights["bfloat16"])
     assert_close(weights["bfloat16"], torch.ones(1, 2), atol=0.05, rtol=0)
+
+
+class Picture(GenerativeModel):
+    """A convolution, whose gradient has another layout than its weights where the data has."""
+
+    def __init__(self, layout: torch.memory_format):
+        super().__init__(Space("points", (2,)))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.layer = nn.Conv2d(4, 6, 3, padding=1)
+        self.layout = layout
+
+    def loss(self, batch: Batch, turn: Turn) -> Loss:
+        x = torch.randn(4, 4, 8, 8, generator=turn.rng).contiguous(memory_format=self.layout)
+        return Loss((self.layer(x) - x.mean(1, keepdim=True)).square().mean(), {})
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_the_layout_of_pictures_changes_nothing(optimizer):
+    runs = [
+        of(Picture(layout), optimizer=optimizer, lr=0.01) for layout in (torch.contiguous_format, torch.channels_last)
+    ]
+    for run in runs:
+        list(run)
+    assert_close(runs[0].model.layer.weight, runs[1].model.layer.weight)
