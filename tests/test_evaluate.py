@@ -422,3 +422,11 @@ def test_a_readme_without_marks_is_refused(tmp_path, shelf):
     readme.write_text("nothing")
     with pytest.raises(BadInput, match="no place for the tables"):
         evaluate.fill(readme, shelf)
+
+
+def test_controls_are_put_together_from_all_entries_of_a_set():
+    def of(n, **figures):
+        return {"rows": [{"name": "real", "kind": "control", "n": n, "figures": figures}]}
+
+    found = evaluate.controls([of(10, fd=1), of(10, accuracy=2), of(5, fd=9, kid=9)])
+    assert found == [{"name": "real", "kind": "control", "n": 10, "figures": {"fd": 1, "accuracy": 2}}]

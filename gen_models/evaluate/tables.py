@@ -62,16 +62,22 @@ def _of_set(data_name: str, group: Mapping[str, Mapping[str, Any]]) -> str:
         keys = [key for key in keys if any(key in cell for cell in cells)]
     head = ["", *(_head(key) for key in keys), "ms a sample", "n"]
     lines = [
-        [title, *(written(key, cell.get(key)) for key in keys), _pace(row), f"{row['n']:,}"]
+        [title, *(written(key, cell.get(key)) for key in keys), _pace(row), _count(row)]
         for (title, row, _), cell in zip(rows, cells, strict=True)
     ]
     return f"**{data.title_of(data_name)}**\n\n" + _table(head, lines)
 
 
 def controls(evaluations: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The control rows of one data set: those of the evaluation with the most samples, since they are the same."""
-    kept = [[row for row in evaluation["rows"] if row["kind"] == "control"] for evaluation in evaluations]
-    return max(kept, key=lambda rows: max((row["n"] for row in rows), default=0), default=[])
+    """The control rows of one data set at its largest n: they are the same, but some entries have more figures."""
+    rows = [row for evaluation in evaluations for row in evaluation["rows"] if row["kind"] == "control"]
+    most = max((row["n"] for row in rows), default=0)
+    found: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        if row["n"] == most:
+            kept = found.setdefault(row["name"], dict(row))
+            kept["figures"] = kept["figures"] | row["figures"]
+    return list(found.values())
 
 
 def _head(key: str) -> str:
@@ -83,6 +89,11 @@ def _head(key: str) -> str:
 def _pace(row: Mapping[str, Any]) -> str:
     seconds = row.get("seconds_per_sample")
     return "" if seconds is None else f"{1000 * seconds:.3g}"
+
+
+def _count(row: Mapping[str, Any]) -> str:
+    """Repeats and samples: "3 × 10,000"."""
+    return (f"{len(row['seeds'])} × " if row.get("seeds") else "") + f"{row['n']:,}"
 
 
 def _judges(found: Mapping[str, Mapping[str, Any]]) -> str:
