@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+import torch
 
-from gen_models import data, render, zoo
+from gen_models import data, evaluate, render, zoo
 from gen_models.interface import checked, options
 
 SHIPPED = [name for name in zoo.BUNDLED.names() if name in zoo.ZOO]
-JUDGES = [name for name in zoo.BUNDLED.names() if name in zoo.JUDGES]
+JUDGES = list(zoo.JUDGES)
+MOST_ERROR = {"mnist": 0.006, "fashion-mnist": 0.08, "cifar10": 0.19}  # of the test set
 
 
 @pytest.mark.parametrize("name", [*SHIPPED, *JUDGES])
@@ -52,3 +54,25 @@ def test_a_shipped_preview_is_there_with_its_recipe(name):
     path = zoo.BUNDLED.preview(name)
     assert path is not None
     assert render.recipe_of(path) == {"entry": name, "seed": 0}
+
+
+@pytest.mark.parametrize("name", JUDGES)
+def test_a_shipped_judge_knows_its_pictures(name):
+    evaluation = evaluate.read(zoo.BUNDLED, name)
+    assert evaluation["rows"][0]["figures"]["error"]["value"] <= MOST_ERROR[evaluation["data"]]
+    model = zoo.load(name)
+    x = torch.rand(3, *model.space.shape) * 2 - 1
+    assert model.features(x).shape == (3, 64)
+    assert model.classify(x).shape == (3, len(model.space.labels))
+
+
+@pytest.mark.parametrize("name", [*SHIPPED, *JUDGES])
+def test_what_is_shipped_was_measured_as_it_is(name):
+    evaluation = evaluate.read(zoo.BUNDLED, name)
+    assert evaluation is not None
+    assert evaluation["finished"] is True
+    assert not evaluate.stale(zoo.BUNDLED, name, evaluation), "the weights changed: evaluate again"
+    for judge in (evaluation["judge"] or {}).values():
+        assert zoo.BUNDLED.card(judge["name"])["weights"]["sha256"] == judge["sha256"], "the judge changed"
+    controls = {row["name"] for row in evaluation["rows"] if row["kind"] == "control"}
+    assert controls == (set() if name in zoo.JUDGES else set(evaluate.CONTROLS))

@@ -53,7 +53,7 @@ ZOO: dict[str, Entry] = {
         {"channels": 16, "conditional": True},
     ),
     "gan-stacked-mnist": Entry(
-        "gan", R3GAN, "stacked-mnist", _recipe(4000, batch_size=64, lr=8e-4, warmup=100, **_GAME),
+        "gan", R3GAN, "stacked-mnist", _recipe(12000, batch_size=32, lr=6e-4, warmup=100, **_GAME),
         {"channels": 24, "gamma": 0.3, "penalty_every": 4},
     ),
     "gan-8gaussians": Entry(
@@ -81,12 +81,17 @@ _JUDGE = {"batch_size": 128, "lr": 5e-3, "weight_decay": 0.01, "warmup": 100}
 # Two per data set, of two shapes: features come from A and accuracy from B, so that nothing is tuned on its own judge.
 JUDGES: dict[str, Entry] = {
     f"judge-{name}-{letter}": Entry(
-        "judge", Judge, name, _recipe(steps, **_JUDGE), {"network": network, "channels": channels, **config}
+        "judge", Judge, name, _recipe(steps, **_JUDGE | recipe), {"network": network, **config}
     )
-    for name, steps, channels, config in (
-        ("mnist", 5000, 24, {}),
-        ("fashion-mnist", 6000, 24, {"mirrored": True, "turn": 0.05}),
-        ("cifar10", 4500, 32, {"mirrored": True, "turn": 0.05}),
+    for name, steps, recipe, config in (
+        ("mnist", 5000, {}, {"channels": 24}),
+        ("fashion-mnist", 6000, {}, {"channels": 24, "mirrored": True, "turn": 0.05}),
+        (
+            "cifar10",
+            6000,
+            {"precision": "bfloat16"},
+            {"channels": 32, "mirrored": True, "turn": 0.05, "shift": 0.2},
+        ),
     )
     for letter, network in (("a", "residual"), ("b", "plain"))
 }

@@ -174,12 +174,12 @@ def test_a_picture_file_is_encoded(page, page_shelf):
 
 
 BAD = {
-    "z of another length": ({"entry": "vae-mnist", "z": [0.0]}, "z is a list of 16 numbers"),
-    "z far away": ({"entry": "vae-mnist", "z": [1e9] * 16}, "each number of z is a number from -20 to 20"),
-    "z of words": ({"entry": "vae-mnist", "z": ["a"] * 16}, "each number of z is a number"),
-    "no such entry": ({"entry": "nobody", "z": [0.0] * 16}, "There is no entry 'nobody'"),
+    "z of another length": ({"entry": "vae-mnist", "z": [0.0]}, "z is a list of 32 numbers"),
+    "z far away": ({"entry": "vae-mnist", "z": [1e9] * 32}, "each number of z is a number from -20 to 20"),
+    "z of words": ({"entry": "vae-mnist", "z": ["a"] * 32}, "each number of z is a number"),
+    "no such entry": ({"entry": "nobody", "z": [0.0] * 32}, "There is no entry 'nobody'"),
     "points": ({"entry": "vae-8gaussians", "z": [0.0] * 2}, "no latent space of pictures"),
-    "another's visit": ({"entry": "vae-mnist", "z": [0.0] * 16, "visit": "guessed"}, "reload the page"),
+    "another's visit": ({"entry": "vae-mnist", "z": [0.0] * 32, "visit": "guessed"}, "reload the page"),
 }
 
 
