@@ -430,3 +430,11 @@ def test_controls_are_put_together_from_all_entries_of_a_set():
 
     found = evaluate.controls([of(10, fd=1), of(10, accuracy=2), of(5, fd=9, kid=9)])
     assert found == [{"name": "real", "kind": "control", "n": 10, "figures": {"fd": 1, "accuracy": 2}}]
+
+
+def test_nats_of_a_density_do_not_stand_beside_those_of_a_probability():
+    cell = {"value": 1.0}
+    density = {"figures": {"nats": cell, "elbo": cell, "bits_per_dim": cell}}
+    assert evaluate.likely(density) == {"bits_per_dim": cell}
+    assert evaluate.likely({"figures": {"nats": cell, "elbo": cell}}) == {"nats": cell, "elbo": cell}
+    assert evaluate.likely(None) == {}

@@ -7,7 +7,7 @@ from gen_models.evaluate.figures import FIGURES, Figure, written
 from gen_models.evaluate.record import RECORD, read, stale
 from gen_models.evaluate.running import CONTROLS, SEEDS, N, Step, run
 from gen_models.evaluate.subject import Judges, judges_of
-from gen_models.evaluate.tables import between, controls, fill, markdown
+from gen_models.evaluate.tables import between, controls, fill, likely, markdown
 
 __all__ = [
     "CONTROLS",
@@ -22,6 +22,7 @@ __all__ = [
     "controls",
     "fill",
     "judges_of",
+    "likely",
     "markdown",
     "read",
     "run",

@@ -55,17 +55,20 @@ def _of_set(data_name: str, group: Mapping[str, Mapping[str, Any]]) -> str:
             title = name if len(models) == 1 else f"{name}, {row['name']}"
             rows.append((title, row, evaluation["likelihood"] if row is models[0] else None))
     rows += [(f"*{row['name']}*", row, None) for row in controls(group.values())]
-    cells = [{**row["figures"], **((likelihood or {}).get("figures") or {})} for _, row, likelihood in rows]
+    cells = [{**row["figures"], **likely(likelihood)} for _, row, likelihood in rows]
     keys = [key for key in FIGURES if key not in HIDDEN and any(key in cell for cell in cells)]
-    if any("bits_per_dim" in cell for cell in cells) and data.space_of(data_name).kind == "image":
-        cells = [{k: v for k, v in cell.items() if k != "nats" or "bits_per_dim" not in cell} for cell in cells]
-        keys = [key for key in keys if any(key in cell for cell in cells)]
     head = ["", *(_head(key) for key in keys), "ms a sample", "n"]
     lines = [
         [title, *(written(key, cell.get(key)) for key in keys), _pace(row), _count(row)]
         for (title, row, _), cell in zip(rows, cells, strict=True)
     ]
     return f"**{data.title_of(data_name)}**\n\n" + _table(head, lines)
+
+
+def likely(likelihood: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The figures of a likelihood that compare: nats of a density over pictures do not, their bits per dimension do."""
+    figures = dict((likelihood or {}).get("figures") or {})
+    return {k: v for k, v in figures.items() if k not in ("nats", "elbo") or "bits_per_dim" not in figures}
 
 
 def controls(evaluations: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -94,7 +94,7 @@ def _row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _likelihood(found: Mapping[str, Any]) -> dict[str, Any]:
-    return {"words": found.get("words", ""), "n": found.get("n"), "cells": _cells(found.get("figures") or {})}
+    return {"words": found.get("words", ""), "n": found.get("n"), "cells": _cells(evaluate.likely(found))}
 
 
 def _cells(figures: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
