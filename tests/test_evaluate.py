@@ -14,7 +14,7 @@ import torch
 from toys import lively, put_on_shelf, small
 
 from gen_models import checkpoint, data, evaluate, zoo
-from gen_models.evaluate import measures, running, subject
+from gen_models.evaluate import measures, running
 from gen_models.evaluate.subject import Judges, Subject
 from gen_models.interface import BadInput, Batch, GenerativeModel, Loss, Samples, Scores, Space, at_once
 
@@ -224,9 +224,9 @@ def test_modes_are_the_digits_that_the_channels_show():
     digits = torch.randint(10, (40, 3), generator=torch.Generator().manual_seed(0))
     x = (digits / 5.5 - 0.8).view(40, 3, 1, 1).expand(-1, -1, 28, 28)
     toy = judged(lively(small(zoo.ZOO["gan-stacked-mnist"])), entry="gan-stacked-mnist")
-    codes = toy.seen(subject.as_bytes(x.contiguous()))
+    codes = toy.seen(data.in_bytes(x.contiguous()))
     assert codes.tolist() == [100 * c + 10 * b + a for a, b, c in digits.tolist()]
-    assert toy.rows(subject.as_bytes(x.contiguous())).shape == (40, 9), "the features of all three channels"
+    assert toy.rows(data.in_bytes(x.contiguous())).shape == (40, 9), "the features of all three channels"
     assert toy.many == 780, "2.6 times as many for modes"
 
 
@@ -425,11 +425,13 @@ def test_a_readme_without_marks_is_refused(tmp_path, shelf):
 
 
 def test_controls_are_put_together_from_all_entries_of_a_set():
-    def of(n, **figures):
-        return {"rows": [{"name": "real", "kind": "control", "n": n, "figures": figures}]}
+    def of(name, n, **figures):
+        return {"name": name, "n": n, "figures": figures}
 
-    found = evaluate.controls([of(10, fd=1), of(10, accuracy=2), of(5, fd=9, kid=9)])
-    assert found == [{"name": "real", "kind": "control", "n": 10, "figures": {"fd": 1, "accuracy": 2}}]
+    found = evaluate.controls(
+        [of("noise", 5, kid=9), of("real", 5, kid=1), of("real", 10, fd=1), of("real", 10, kid=2)]
+    )
+    assert found == [of("real", 10, fd=1, kid=2), of("real", 5, kid=1), of("noise", 5, kid=9)]
 
 
 def test_nats_of_a_density_do_not_stand_beside_those_of_a_probability():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gen_models.data.densities import DENSITIES, Density
 from gen_models.data.hub import HUB_SETS, HubSet, load_hub_set
+from gen_models.data.images import in_bytes, in_range
 from gen_models.data.pictures import from_pictures
 from gen_models.data.points import from_points, points_from_csv
 from gen_models.data.reading import picture
@@ -13,6 +14,8 @@ __all__ = [
     "NAMES",
     "from_pictures",
     "from_points",
+    "in_bytes",
+    "in_range",
     "load",
     "picture",
     "points_from_csv",

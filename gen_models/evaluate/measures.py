@@ -146,22 +146,19 @@ def likelihood(subject: Subject) -> Iterator[tuple[float, dict[str, Any] | None]
         part = x[first : first + size]
         seeds = [mixed("test", k) for k in range(first, first + len(part))]
         if dequantised:
-            part = part + (Noise(seeds).at(1).uniform(*subject.space.shape) - 0.5) / 127.5
+            part = part + (Noise(seeds).at(1).uniform(*subject.space.shape) - 0.5) / metrics.LEVELS
         part = part.to(model.device)
         with torch.no_grad():
             found.append(model.log_prob(part, Noise(seeds, model.device), samples=draws).cpu().double())
             if not model.exact:
                 bound.append(model.log_prob(part, Noise(seeds, model.device), samples=1).cpu().double())
         yield (first + len(part)) / len(x), None
-    nats, error = metrics.mean_error(-torch.cat(found))
-    figures: Cells = {"nats": {"value": nats, "se": error}}
+    costs = {"nats": -torch.cat(found)}
     if bound:
-        figures["elbo"] = dict(zip(("value", "se"), metrics.mean_error(-torch.cat(bound)), strict=True))
+        costs["elbo"] = -torch.cat(bound)
     if dequantised:
-        figures["bits_per_dim"] = {
-            "value": metrics.bits_per_dim(nats, dims, metrics.LEVELS),
-            "se": error / (dims * math.log(2)),
-        }
+        costs["bits_per_dim"] = metrics.bits_per_dim(costs["nats"], dims, metrics.LEVELS)
+    figures: Cells = {k: dict(zip(("value", "se"), metrics.mean_error(cost), strict=True)) for k, cost in costs.items()}
     if kind == "density" and subject.source.log_prob is not None:
         figures["truth"] = {"value": -float(subject.source.log_prob(x).mean())}
     yield 1.0, {"figures": figures, "words": _words(model, kind, dequantised, draws), "n": len(x)}

@@ -107,10 +107,10 @@ class _Run:
             return
         yield Step(key, 0.0)
         for said in work:
-            if isinstance(said, float):
-                yield Step(key, said)
-            else:
+            if not isinstance(said, float):
                 self.parts[key] = said
+            elif said < 1:
+                yield Step(key, said)
         self._save()
         yield Step(key, 1.0)
 

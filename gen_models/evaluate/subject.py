@@ -100,7 +100,7 @@ class Subject:
         width = self.rows(self.reference_x[:2]).shape[1]
         if self.n <= width:
             raise BadInput(
-                f"{self.n} samples are too few: the Fréchet distance compares covariances of {width} features, "
+                f"{self.n} samples are too few: distances compare the covariances of {width} features, which are "
                 f"singular unless there are more samples than features. Take --n {max(1000, 10 * width)} or more."
             )
         test = len(self.source_x("test"))
@@ -120,7 +120,7 @@ class Subject:
     def _split(self, split: str) -> tuple[Tensor, Tensor | None]:
         if split not in self._sets:
             batch = self.source.split(split)
-            self._sets[split] = (as_bytes(batch.x) if self.pictures else batch.x, batch.label)
+            self._sets[split] = (data.in_bytes(batch.x) if self.pictures else batch.x, batch.label)
         return self._sets[split]
 
     def some(self, what: str, count: int, out_of: int) -> Tensor:
@@ -178,7 +178,7 @@ class Subject:
         found = []
         with torch.inference_mode():
             for part in x.split(500):
-                part = from_bytes(part)
+                part = data.in_range(part)
                 if self.stacked:
                     found.append(answer(part.flatten(0, 1).unsqueeze(1)).view(len(part), -1))
                 else:
@@ -202,7 +202,7 @@ class Subject:
             *_, last = zoo.sample(self.model, APART * repeat + done, some, first=done, **values)
             done += some
             x = last.x.cpu()
-            yield done, as_bytes(x) if self.pictures else x.clone()
+            yield done, data.in_bytes(x) if self.pictures else x.clone()
 
     def pace(self, values: Mapping[str, Any]) -> tuple[float, int]:
         """Seconds a sample, the median of five batches of 32 after a small one, and the network's calls for each.
@@ -250,15 +250,6 @@ class Subject:
             return torch.randint(256, (self.many, *self.space.shape), generator=rng).byte()
         real = self.reference_x
         return real.mean(0) + real.std(0) * torch.randn(self.n, *self.space.shape, generator=rng)
-
-
-def as_bytes(x: Tensor) -> Tensor:
-    """Pictures in [-1, 1] as they would be saved: uint8."""
-    return x.add(1).mul_(127.5).round_().clamp_(0, 255).byte()
-
-
-def from_bytes(x: Tensor) -> Tensor:
-    return x.float().div_(127.5).sub_(1)
 
 
 def source_of(entry: zoo.Entry) -> Data:

@@ -10,6 +10,7 @@ from typing import Any
 from gen_models import data, zoo
 from gen_models.evaluate import record
 from gen_models.evaluate.figures import FIGURES, written
+from gen_models.evaluate.running import CONTROLS
 from gen_models.interface import BadInput
 
 BEGIN, END = "<!-- evaluation: begin -->", "<!-- evaluation: end -->"
@@ -54,7 +55,8 @@ def _of_set(data_name: str, group: Mapping[str, Mapping[str, Any]]) -> str:
         for row in models:
             title = name if len(models) == 1 else f"{name}, {row['name']}"
             rows.append((title, row, evaluation["likelihood"] if row is models[0] else None))
-    rows += [(f"*{row['name']}*", row, None) for row in controls(group.values())]
+    told = (row for evaluation in group.values() for row in evaluation["rows"] if row["kind"] == "control")
+    rows += [(f"*{row['name']}*", row, None) for row in controls(told)]
     cells = [{**row["figures"], **likely(likelihood)} for _, row, likelihood in rows]
     keys = [key for key in FIGURES if key not in HIDDEN and any(key in cell for cell in cells)]
     head = ["", *(_head(key) for key in keys), "ms a sample", "n"]
@@ -71,16 +73,16 @@ def likely(likelihood: Mapping[str, Any] | None) -> dict[str, Any]:
     return {k: v for k, v in figures.items() if k not in ("nats", "elbo") or "bits_per_dim" not in figures}
 
 
-def controls(evaluations: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The control rows of one data set at its largest n: they are the same, but some entries have more figures."""
-    rows = [row for evaluation in evaluations for row in evaluation["rows"] if row["kind"] == "control"]
-    most = max((row["n"] for row in rows), default=0)
-    found: dict[str, dict[str, Any]] = {}
+def controls(rows: Iterable[Mapping[str, Any]], part: str = "figures") -> list[dict[str, Any]]:
+    """The control rows of one data set, one of each name and n, the largest n first.
+
+    They are the same for every entry, but some entries have more figures: `part` of a row, put together from all.
+    """
+    found: dict[tuple[str, int], dict[str, Any]] = {}
     for row in rows:
-        if row["n"] == most:
-            kept = found.setdefault(row["name"], dict(row))
-            kept["figures"] = kept["figures"] | row["figures"]
-    return list(found.values())
+        kept = found.setdefault((row["name"], row["n"]), dict(row))
+        kept[part] = kept[part] | row[part]
+    return sorted(found.values(), key=lambda row: (-row["n"], CONTROLS.index(row["name"])))
 
 
 def _head(key: str) -> str:

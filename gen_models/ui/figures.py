@@ -129,13 +129,9 @@ def table(groups: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _controls(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """One of each name and n, since they are the same for every entry of a data set; the largest n first."""
-    found: dict[tuple[str, int], dict[str, Any]] = {}
-    for row in rows:  # some entries have more figures than others
-        kept = found.setdefault((row["name"], row["n"]), dict(row))
-        kept["cells"] = kept["cells"] | row["cells"]
-    order, sizes = list(CONTROLS), {n for _, n in found}
-    told = [row | {"control": name, "note": f"n = {n:,}" if len(sizes) > 1 else ""} for (name, n), row in found.items()]
-    return sorted(told, key=lambda row: (-row["n"], order.index(row["control"])))
+    rows = evaluate.controls(rows, "cells")
+    many = len({row["n"] for row in rows}) > 1
+    return [row | {"control": row["name"], "note": f"n = {row['n']:,}" if many else ""} for row in rows]
 
 
 def _column(key: str) -> dict[str, str]:

@@ -69,7 +69,7 @@ def _look(tab: Tab):
             x, labels = _split(picked)
             row = Option("index", Range(0, len(x) - 1), 0, int).check(asked["test"])
             label = None if labels is None else labels[row : row + 1]
-            x = _floats(x[row : row + 1])
+            x = data.in_range(x[row : row + 1])
         else:
             x = pad.received(asked.get("drawn"), picked.space)[None]
         with torch.inference_mode():
@@ -127,7 +127,7 @@ def _tests(tab: Tab):
             return {"waiting": True}
         x, labels = future.result()
         rows = _chosen(asked, len(x), labels, picked.space.labels)
-        some = _floats(x[rows])
+        some = data.in_range(x[rows])
         with torch.inference_mode():
             known = None if labels is None else labels[rows]
             y = model.reconstruct(some, label=_rows(model, known))
@@ -149,11 +149,7 @@ def _tests(tab: Tab):
 def _bytes(name: str) -> tuple[Tensor, Tensor | None]:
     """The test split as bytes: a quarter of the memory."""
     batch = data.load(name).split("test")
-    return ((batch.x + 1) * 127.5).round().clamp(0, 255).to(torch.uint8), batch.label
-
-
-def _floats(x: Tensor) -> Tensor:
-    return x.float() / 127.5 - 1
+    return data.in_bytes(batch.x), batch.label
 
 
 def _split(picked: Picked) -> tuple[Tensor, Tensor | None]:
