@@ -154,13 +154,16 @@ def test_another_seed_does_not_go_on_with_an_unfinished_training(refused, run, s
     ],
     ids=str,
 )
-def test_what_cannot_be_trained_is_said(refused, tiny, words, says):
+def test_what_cannot_be_trained_is_said(refused, shelf, tiny, words, says):
+    before = set(shelf.root.iterdir())
     refused(*words, says=says)
+    assert set(shelf.root.iterdir()) == before, "nothing is left behind"
 
 
 def test_a_place_that_cannot_be_written_is_said(refused, shelf, tiny):
     (shelf.root / "tiny").write_text("in the way")
     refused("train", "tiny", "--device", "cpu", says="could be saved")
+    assert (shelf.root / "tiny").read_text() == "in the way"
 
 
 # ---- sample --------------------------------------------------------------------------------------------------
@@ -281,6 +284,8 @@ def test_a_bad_place_for_the_output_is_said(refused, tmp_path):
         refused("sample", "gan-mnist", "--n", 1, "--out", tmp_path / name, says="cannot be written")
     (tmp_path / "folder.png").mkdir()
     refused("sample", "gan-mnist", "--n", 1, "--out", tmp_path / "folder.png", says="cannot be written")
+    assert (tmp_path / "file").read_text() == "in the way"
+    assert not any((tmp_path / "folder.png").iterdir()), "nothing was written anywhere"
 
 
 def cut(folder: Path) -> None:

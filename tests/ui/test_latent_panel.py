@@ -95,7 +95,10 @@ def test_a_class_is_chosen(page, page_shelf):
     opened(page, "gan", "gan-mnist")
     page.select_option("#gan-latent-label", label="7")
     model = zoo.load("gan-mnist", page_shelf)
-    settled(page, "gan", decoded(model, start(model), "7"))
+    wanted = decoded(model, start(model), "7")
+    assert (wanted != decoded(model, start(model), "0")).any(), "the class is seen in the picture"
+    settled(page, "gan", wanted)
+    assert page.locator("#gan-latent-label option:checked").inner_text() == "7"
 
 
 def test_a_seed_is_the_start_and_a_taken_sample_too(page, page_shelf):
@@ -111,6 +114,7 @@ def test_a_seed_is_the_start_and_a_taken_sample_too(page, page_shelf):
     sample = zoo.sample(model, 5, 1, label="5")
     *_, frame = sample
     settled(page, "gan", as_shown(frame.x[0], model))  # the very sample that was taken
+    assert page.locator("#gan-latent-label option:checked").inner_text() == "5"
 
 
 def test_the_plane_is_the_decoded_grid_and_a_click_lands_on_it(page, page_shelf):

@@ -153,6 +153,7 @@ def test_a_closed_tab_ends_its_training(open_page):
     go(other, "vae", "train")
     begin(other, "vae", steps=5)  # there is room for two, so were the closed ones still running it would wait for ever
     say(other, "vae", "chosen above")
+    assert other.locator("#vae-train-place").inner_text() == "step 5"
 
 
 # ---- own data ----------------------------------------------------------------------------------------------------
@@ -231,6 +232,7 @@ def test_a_data_set_that_is_missing_says_how_to_get_it_and_the_others_remain(pag
     choose(page, "vae", data="Two moons")
     begin(page, "vae", steps=5)
     say(page, "vae", "chosen above")
+    assert page.locator("#vae-train-place").inner_text() == "step 5"
 
 
 # ---- bad recipes -------------------------------------------------------------------------------------------------
@@ -300,8 +302,11 @@ def test_a_third_training_waits_with_a_message(page):
     go(page, "vae", "train")
     begin(page, "vae", steps=5)
     say(page, "vae", "2 trainings are running on this server")
+    clients[0].bring_to_front()  # a page in the background is not drawn, so that nothing in it ever stands still
     clients[0].click("#gan-train-stop")
     say(page, "vae", "chosen above")
+    assert page.locator("#vae-train-place").inner_text() == "step 5"
+    clients[1].bring_to_front()
     clients[1].click("#gan-train-stop")
     say(clients[1], "gan", "stopped at step")
 
