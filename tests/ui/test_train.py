@@ -37,6 +37,8 @@ def say(page: Page, family: str, text: str | re.Pattern) -> None:
 
 
 def begin(page: Page, family: str, **values: object) -> None:
+    page.wait_for_function(f"() => gm.forms['{family}-train']?.ready")
+    page.wait_for_timeout(400)  # the form asks once more what its fields are, and then forgets what was typed before
     fill(page, f"{family}-train", **values)
     page.click(f"#{family}-train-run")
 
