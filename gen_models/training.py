@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from gen_models.interface import BadInput, Data, GenerativeModel, Turn
+from gen_models.interface import BadInput, Batch, Data, GenerativeModel, Maximises, Turn
 from gen_models.noise import mixed
 
 REPORT = 0.1  # seconds between two reports, at least
@@ -26,12 +26,16 @@ LOOK_SHARE = 6  # a look that took s seconds is followed by at least LOOK_SHARE 
 
 @dataclass(frozen=True)
 class Stage:
-    """A stretch of training; each starts with fresh optimizers."""
+    """A stretch of training; each starts with fresh optimizers.
+
+    A model that `Maximises` gets one batch, the same at every step: `batch_size` examples drawn once, or without a size
+    the whole training split. Its stage ends when it has converged; it takes neither turns nor averages.
+    """
 
     steps: int
     seconds: float | None = None  # ends earlier, when this much time was spent
     turns: Mapping[str, int] = field(default_factory=dict)  # moves per step of each player, 1 unless said; 0 = frozen
-    batch_size: int | None = None
+    batch_size: int | None = None  # None: the recipe's; 0: the whole training split
 
 
 @dataclass(frozen=True)
@@ -80,16 +84,20 @@ class Training:
         device: str | torch.device = "cpu",
         look: Callable[[GenerativeModel], Any] | None = None,
         teacher: GenerativeModel | None = None,
+        report: float | None = None,
     ):
+        """`report`: seconds between two reports, at least; short where trainings take turns."""
         self.model = model.to(device).train()
         self.data, self.recipe, self.seed, self.look = data, recipe, seed, look
+        self.report = REPORT if report is None else report
         self.device = torch.device(device)
         self.teacher = teacher.to(device).eval().requires_grad_(False) if teacher is not None else None
         self._shown = copy.deepcopy(self.model).eval().requires_grad_(False)
         self._optimizers: dict[str, torch.optim.Optimizer] = {}
+        self._maximises = isinstance(model, Maximises)
         self.begun = False
         self.position, self.step, self.elapsed = 0, 0, 0.0  # stage, steps and seconds within it
-        self.seconds, self.examples = 0.0, 0
+        self.seconds, self.examples, self.steps = 0.0, 0, 0  # of all stages
         self._enter()
 
     # ---- what is looked at and saved ---------------------------------------------------------------------------
@@ -98,7 +106,7 @@ class Training:
     def shown(self) -> GenerativeModel:
         """The averaged copy (the plain weights without an average), buffers included, in eval mode."""
         with torch.no_grad():
-            if not self.recipe.ema:
+            if not self.recipe.ema or self._maximises:
                 for mine, theirs in zip(self._shown.parameters(), self.model.parameters(), strict=True):
                     mine.copy_(theirs)
             for mine, theirs in zip(self._shown.buffers(), self.model.buffers(), strict=True):
@@ -118,6 +126,7 @@ class Training:
             "elapsed": self.elapsed,
             "seconds": self.seconds,
             "examples": self.examples,
+            "steps": self.steps,
             "model": self.model.state_dict(),
             "shown": self.shown.state_dict(),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self._optimizers.items()},
@@ -128,7 +137,7 @@ class Training:
         try:
             self.model.load_state_dict(state["model"])
             self._shown.load_state_dict(state["shown"])
-            for name in ("begun", "position", "step", "elapsed", "seconds", "examples"):
+            for name in ("begun", "position", "step", "elapsed", "seconds", "examples", "steps"):
                 setattr(self, name, state[name])
             self._enter()
             for name, optimizer in self._optimizers.items():
@@ -155,8 +164,9 @@ class Training:
                 counted += self._play(name, stage, sums)
                 self._spend(clock)
                 over = self._stage_over(stage)
-                if over or clock.report_due or (clock.look_due and self.look):
-                    seen = self._seen(clock) if over or clock.look_due else None
+                every = over or self._maximises  # its rounds are few, and each is worth looking at
+                if every or clock.report_due(self.report) or (clock.look_due and self.look):
+                    seen = self._seen(clock) if every or clock.look_due else None
                     report = self._report(sums, clock.rate(counted), seen)
                     sums, counted = {}, clock.reset()
                     yield report
@@ -169,9 +179,13 @@ class Training:
         return list(self.recipe.stages.items())[self.position]
 
     def _stage_over(self, stage: Stage) -> bool:
-        return self.step >= stage.steps or (stage.seconds is not None and self.elapsed >= stage.seconds)
+        if self.step >= stage.steps or (stage.seconds is not None and self.elapsed >= stage.seconds):
+            return True
+        return self._maximises and self.model.converged
 
     def _done(self, stage: Stage) -> float:
+        if self._maximises and self.model.converged:
+            return 1.0
         done = self.step / max(stage.steps, 1)
         return min(1.0, max(done, self.elapsed / stage.seconds) if stage.seconds else done)
 
@@ -179,9 +193,9 @@ class Training:
         return [p for p in self.model.get_submodule(player).parameters() if p.requires_grad]
 
     def _enter(self) -> None:
-        """Fresh optimizers for the stage at hand."""
-        self._optimizers = {}
-        if self.finished:
+        """Fresh optimizers for the stage at hand, if its model needs any."""
+        self._optimizers, self._kept = {}, None
+        if self.finished or self._maximises:
             return
         for player in self.model.players:
             if self._stage[1].turns.get(player, 1):
@@ -198,36 +212,60 @@ class Training:
     def _rng(self, *what: int | str) -> torch.Generator:
         return torch.Generator().manual_seed(mixed(self.seed, *what))
 
-    def _batch(self, n: int, rng: torch.Generator):
-        return type(batch := self.data.batch(n, rng))(*(None if t is None else t.to(self.device) for t in batch))
+    def _batch(self, n: int, rng: torch.Generator) -> Batch:
+        return self._moved(self.data.batch(n, rng))
+
+    def _moved(self, batch: Batch) -> Batch:
+        return Batch(*(None if t is None else t.to(self.device) for t in batch))
+
+    def _fixed(self, name: str, stage: Stage) -> Batch:
+        """The batch that serves every step of the stage, read and moved once."""
+        if self._kept is None:
+            size = stage.batch_size
+            self._kept = self._batch(size, self._rng(name, "batch")) if size else self._moved(self.data.split("train"))
+        return self._kept
 
     def _begin(self) -> None:
         with torch.no_grad():
-            batch = self._batch(max(self.recipe.batch_size, 512), self._rng("begin", "batch"))
+            if self._maximises:
+                batch = self._fixed(*self._stage)
+            else:
+                batch = self._batch(max(self.recipe.batch_size, 512), self._rng("begin", "batch"))
             self.model.begin(batch, self._rng("begin"), self.teacher)
             self._shown.load_state_dict(self.model.state_dict())
         self.begun = True
 
     def _play(self, name: str, stage: Stage, sums: dict[str, list]) -> int:
         """One step: every player's turns, in the order of `players`; the number of examples seen."""
+        if self._maximises:
+            return self._maximise(name, stage, sums)
         examples, done, size = 0, self._done(stage), stage.batch_size or self.recipe.batch_size
         for player, optimizer in self._optimizers.items():
             for i in range(stage.turns.get(player, 1)):
                 where = (name, self.step, player, i)
-                batch = self._batch(size, self._rng(*where, "batch"))
+                whole = stage.batch_size == 0
+                batch = self._fixed(name, stage) if whole else self._batch(size, self._rng(*where, "batch"))
                 turn = Turn(player, name, self.step, done, self._rng(*where), self.teacher)
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
                     loss = self.model.loss(batch, turn)
                 self._descend(player, optimizer, loss.minimise, done)
-                for figure, value in loss.show.items():
-                    total = sums.setdefault(figure, [0.0, 0])
-                    total[0], total[1] = total[0] + value.detach().float().mean(), total[1] + 1
+                _add(sums, loss.show)
                 examples += len(batch.x)
-        self.step += 1
+        self.step, self.steps = self.step + 1, self.steps + 1
         self.examples += examples
         if self.recipe.ema:
             self._average(min(self.recipe.ema, self.step / (self.step + 9)))
         return examples
+
+    @torch.no_grad()
+    def _maximise(self, name: str, stage: Stage, sums: dict[str, list]) -> int:
+        """One closed-form step; the number of examples seen."""
+        batch = self._fixed(name, stage)
+        turn = Turn("", name, self.step, self._done(stage), self._rng(name, self.step, "", 0), self.teacher)
+        _add(sums, self.model.update(batch, turn))
+        self.step, self.steps = self.step + 1, self.steps + 1
+        self.examples += len(batch.x)
+        return len(batch.x)
 
     def _descend(self, player: str, optimizer: torch.optim.Optimizer, loss: Tensor, done: float) -> None:
         """A gradient step of this player's parameters alone; a loss that is not finite changes nothing."""
@@ -277,11 +315,73 @@ class Training:
         return Progress(name, self.step, stage.steps, show, rate, seen, self._done(stage), self.seconds)
 
 
+def _add(sums: dict[str, list], show: Mapping[str, Tensor]) -> None:
+    """Adds each figure's mean to its sum and count."""
+    for figure, value in show.items():
+        total = sums.setdefault(figure, [0.0, 0])
+        total[0], total[1] = total[0] + value.detach().float().mean(), total[1] + 1
+
+
 def _laid_out(gradient: Tensor | None, parameter: Tensor) -> Tensor | None:
     """The gradient with the strides of its parameter: fused optimizers walk through both as through plain memory."""
     if gradient is None or gradient.stride() == parameter.stride():
         return gradient
     return torch.empty_like(parameter).copy_(gradient)
+
+
+def _laid_out(gradient: Tensor | None, parameter: Tensor) -> Tensor | None:
+    """The gradient with the strides of its parameter: fused optimizers walk through both as through plain memory."""
+    if gradient is None or gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)
+
+
+class _Muon:
+    """Muon for the matrices of linear layers, AdamW for the rest (embeddings, vectors, convolutions), as one optimizer.
+
+    Muon's steps are scaled to the size that AdamW's have, so that one learning rate serves both.
+
+    Muon: An Optimizer for Hidden Layers in Neural Networks (Jordan et al., 2024); the scale as in Muon is Scalable for
+    LLM Training (Liu et al., 2025), arXiv 2502.16982.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        parameters: list[nn.Parameter],
+        lr: float,
+        betas: tuple[float, float],
+        weight_decay: float,
+    ):
+        if not hasattr(torch.optim, "Muon"):
+            raise BadInput(f"Muon needs PyTorch 2.9 or newer, here is {torch.__version__}: choose adamw.")
+        linear = {id(part.weight) for part in module.modules() if isinstance(part, nn.Linear)}
+        matrices = [p for p in parameters if id(p) in linear]
+        rest = [p for p in parameters if id(p) not in linear]
+        self.parts: list[torch.optim.Optimizer] = []
+        if matrices:
+            self.parts.append(torch.optim.Muon(matrices, lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"))
+        if rest:
+            self.parts.append(torch.optim.AdamW(rest, lr, betas=betas, weight_decay=weight_decay, fused=True))
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        return [group for part in self.parts for group in part.param_groups]
+
+    def step(self) -> None:
+        for part in self.parts:
+            part.step()
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        for part in self.parts:
+            part.zero_grad(set_to_none)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {type(part).__name__: part.state_dict() for part in self.parts}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for part in self.parts:
+            part.load_state_dict(state[type(part).__name__])
 
 
 class _Clock:
@@ -304,9 +404,8 @@ class _Clock:
         self._since = self._last
         return 0
 
-    @property
-    def report_due(self) -> bool:
-        return self._last - self._since >= REPORT
+    def report_due(self, seconds: float) -> bool:
+        return self._last - self._since >= seconds
 
     @property
     def look_due(self) -> bool:

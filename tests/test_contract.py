@@ -241,7 +241,7 @@ def test_sample_k_depends_on_seed_k_and_label_k_alone(name, models):
 
 @able(Samples)
 def test_every_option_of_sampling_is_bounded(name, models):
-    entry = zoo.ZOO[name]
+    entry = small(zoo.ZOO[name])
     for option in options(entry.model.sample, entry.limits()).values():
         assert option.check(option.default) == option.default
         allowed = option.allowed
@@ -256,7 +256,7 @@ def test_every_option_of_sampling_is_bounded(name, models):
 
 @able(Samples)
 def test_both_ends_of_every_option_draw_something_finite(name, models):
-    entry = zoo.ZOO[name]
+    entry = small(zoo.ZOO[name])
     for option in options(entry.model.sample, entry.limits()).values():
         ends = (option.allowed.low, option.allowed.high) if isinstance(option.allowed, Range) else option.allowed.values
         for value in ends if option.name != "steps" else (1, 3):

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from gen_models import data, evaluate, render, zoo
-from gen_models.interface import checked, options
+from gen_models.interface import Maximises, checked, options
 
 SHIPPED = [name for name in zoo.BUNDLED.names() if name in zoo.ZOO]
 JUDGES = list(zoo.JUDGES)
-MOST_ERROR = {"mnist": 0.006, "fashion-mnist": 0.08, "cifar10": 0.19}  # of the test set
+MOST_ERROR = {"mnist": 0.006, "fashion-mnist": 0.08, "cifar10": 0.15}  # of the test set
 
 
 @pytest.mark.parametrize("name", [*SHIPPED, *JUDGES])
@@ -29,7 +29,9 @@ def test_a_shipped_card_says_how_it_came_about(name):
     assert isinstance(facts["seed"], int)
     assert facts["terms"]
     assert all(isinstance(value, int | float) for value in facts["terms"].values()), "null would be a loss that broke"
-    assert facts["steps"] == sum(stage["steps"] for stage in card["recipe"]["stages"].values())
+    most = sum(stage["steps"] for stage in card["recipe"]["stages"].values())
+    early = issubclass((zoo.ZOO | zoo.JUDGES)[name].model, Maximises)  # its stage ends when it has converged
+    assert 0 < facts["steps"] <= most if early else facts["steps"] == most
 
 
 @pytest.mark.parametrize("name", [*SHIPPED, *JUDGES])

@@ -11,7 +11,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from gen_models import checkpoint, training
-from gen_models.interface import BadInput, Batch, GenerativeModel, Loss, Space, Turn
+from gen_models.interface import BadInput, Batch, GenerativeModel, Loss, Maximises, Space, Turn
 from gen_models.training import Recipe, Stage, Training
 
 PLAIN = {"optimizer": "sgd", "lr": 1.0, "betas": (0.0, 0.0), "schedule": "constant", "batch_size": 2}
@@ -50,6 +50,34 @@ class Slope(GenerativeModel):
         return Loss(both.sum(), {"of " + turn.player: both.detach().sum(), "step": torch.full((4,), float(turn.step))})
 
 
+class Halving(GenerativeModel, Maximises):
+    """Each round takes half of the way to the mean of the batch; what it was given is written down."""
+
+    def __init__(self):
+        super().__init__(Space("points", (2,)))
+        self.weight = nn.Parameter(torch.zeros(2))
+        self.register_buffer("over", torch.zeros((), dtype=torch.bool))
+        self.given: list[Batch] = []
+
+    def loss(self, batch: Batch, turn: Turn) -> Loss:
+        raise AssertionError("a closed-form step needs no loss")
+
+    def begin(self, batch: Batch, rng: torch.Generator, teacher=None) -> None:
+        self.given.append(batch)
+
+    def update(self, batch: Batch, turn: Turn) -> dict[str, torch.Tensor]:
+        assert not torch.is_grad_enabled()
+        self.given.append(batch)
+        self.weight.lerp_(batch.x.mean(0), 0.5 + 0.01 * torch.rand((), generator=turn.rng))
+        away = (batch.x.mean(0) - self.weight).abs().max()
+        self.over.copy_(away < 0.01)
+        return {"away": away, "done": torch.tensor(turn.done)}
+
+    @property
+    def converged(self) -> bool:
+        return bool(self.over)
+
+
 class Cloud:
     """Standard normal points."""
 
@@ -57,6 +85,9 @@ class Cloud:
 
     def batch(self, n: int, rng: torch.Generator) -> Batch:
         return Batch(torch.randn(n, 2, generator=rng))
+
+    def split(self, name: str) -> Batch:
+        return Batch(10 + torch.randn(50, 2, generator=torch.Generator().manual_seed(len(name))))
 
 
 @pytest.fixture
@@ -250,6 +281,69 @@ def test_begin_gets_a_batch_and_randomness_once(every_step):
     again = of()
     next(iter(again))
     assert torch.equal(again.model.begun_with[0], x)
+
+
+# ---- closed-form steps ---------------------------------------------------------------------------------------
+
+
+def test_closed_form_steps_take_the_whole_set_and_end_when_nothing_is_gained():
+    run = of(Halving(), {"rounds": Stage(100, batch_size=0)}, ema=0.99)
+    reports = list(run)
+    given, x = run.model.given, Cloud().split("train").x
+    assert torch.equal(given[0].x, x)
+    assert all(batch is given[0] for batch in given), "read once, for `begin` and every round"
+    assert run.model.converged
+    assert run.finished
+    assert 9 <= reports[-1].step <= 11  # 10 / 2^n < 0.01
+    assert [report.step for report in reports] == list(range(len(given))), "a report of each round"
+    assert all(a.show["away"] > 1.9 * b.show["away"] for a, b in itertools.pairwise(reports[1:]))
+    assert reports[-1].done == 1.0
+    assert run.examples == 50 * reports[-1].step
+    assert_close(run.shown.weight, run.model.weight.detach(), rtol=0, atol=0)
+    assert_close(run.shown.weight, x.mean(0), rtol=0, atol=0.01)
+
+
+def test_closed_form_steps_are_looked_at_one_by_one():
+    run = Training(Halving(), Cloud(), Recipe({"rounds": Stage(5)}), look=lambda model: float(model.weight[0]))
+    seen = [report.seen for report in run]
+    assert len(seen) == 6
+    assert all(a < b for a, b in itertools.pairwise(seen))
+
+
+def test_closed_form_steps_on_a_fixed_draw():
+    runs = [of(Halving(), {"a": Stage(2, batch_size=7), "b": Stage(1, batch_size=9)}, seed=seed) for seed in (1, 1, 2)]
+    for run in runs:
+        list(run)
+    one, again, other = ([batch.x for batch in run.model.given] for run in runs)
+    assert [len(x) for x in one] == [7, 7, 7, 9]
+    assert torch.equal(one[0], one[2])
+    assert all(torch.equal(a, b) for a, b in zip(one, again, strict=True))
+    assert not torch.equal(one[0], other[0])
+
+
+def test_a_whole_set_serves_gradient_steps_too():
+    run = of(noisy(), {"training": Stage(3, batch_size=0)})
+    list(run)
+    assert run.examples == 3 * 2 * 50
+
+
+@pytest.mark.parametrize("stop", [1, 4, 10])
+def test_closed_form_steps_go_on_as_if_nothing_had_happened(tmp_path, stop):
+    stages = {"rounds": Stage(100, batch_size=0)}
+    whole = of(Halving(), stages)
+    steps = len(list(whole)) - 1
+    broken = of(Halving(), stages)
+    iterator = iter(broken)
+    while next(iterator).step < min(stop, steps):
+        pass
+    iterator.close()
+    checkpoint.save_state(tmp_path / "state.safetensors", broken.state_dict())
+    later = of(Halving(), stages)
+    later.load_state_dict(checkpoint.load_state(tmp_path / "state.safetensors"))
+    assert len(list(later)) == steps - min(stop, steps)
+    assert later.finished
+    assert torch.equal(later.model.weight, whole.model.weight)
+    assert torch.equal(later.shown.weight, whole.model.weight)
 
 
 # ---- the same again, and going on ----------------------------------------------------------------------------

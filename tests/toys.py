@@ -40,7 +40,7 @@ def source_for(entry: zoo.Entry) -> Data:
 
 def small(entry: zoo.Entry, steps: int = 6, **recipe: Any) -> zoo.Entry:
     """The entry with narrow layers and a few steps: everything else, turns included, is its own."""
-    narrow = {"channels": 8, "hidden": 16} if entry.where.kind == "image" else {}
+    narrow = {"channels": 8, "hidden": 16, "components": 3, "factors": 2} if entry.where.kind == "image" else {}
     narrow = {name: value for name, value in narrow.items() if name in options(entry.model.__init__)}
     stages = {name: dataclasses.replace(stage, steps=steps) for name, stage in entry.recipe.stages.items()}
     changed = dataclasses.replace(entry.recipe, stages=stages, **{"batch_size": 4, "warmup": 0} | recipe)

@@ -29,6 +29,7 @@ class Density:
     title: str
     draw: Callable[[int, torch.Generator], Tensor]  # -> (n, 2) float32
     log_prob: Callable[[Tensor], Tensor]  # (B, 2) -> (B,) nats; minus infinity outside the support
+    places: tuple[Tensor, ...]  # of each of its equally likely modes, points (K, 2) along it
     space: ClassVar[Space] = Space("points", (2,))
     source: ClassVar[str] = "Drawn on the spot, as defined in FFJORD's toy_data.py (Grathwohl et al., 2018; MIT)."
 
@@ -39,6 +40,16 @@ class Density:
     def split(self, name: Literal["train", "valid", "test"]) -> Batch:
         """20,000, 10,000 or 20,000 points, the same in every process."""
         return Batch(self.draw(SIZES[name], torch.Generator().manual_seed(mixed(self.name, name))))
+
+    @property
+    def modes(self) -> int:
+        """Separate parts, such as Gaussians, rings or arms; each has the same probability."""
+        return len(self.places)
+
+    def mode_of(self, x: Tensor) -> Tensor:
+        """The part that each point is nearest to: (B, 2) -> (B,) int64."""
+        x = x.double().cpu()
+        return torch.stack([torch.cdist(x, place).amin(1) for place in self.places], 1).argmin(1)
 
 
 # ---- draws ----------------------------------------------------------------------------------------------------
@@ -206,18 +217,33 @@ def _pinwheel_log_prob(x: Tensor) -> Tensor:
     return found.logsumexp(1) - math.log(5 * 4)
 
 
+def _arms() -> Tensor:
+    """The middles of the pinwheel's five arms, 32 points each: (160, 2)."""
+    radial = 0.1 + 1.8 * _midpoints(32)
+    angle = torch.arange(5, dtype=torch.float64)[:, None] * (math.tau / 5) + 0.25 * radial.exp()
+    return 2 * (radial[:, None] * _circle(-angle)).reshape(-1, 2)
+
+
+def _squares() -> Tensor:
+    """16 points in each of the checkerboard's eight squares: (128, 2)."""
+    corners = [(column, row) for column in range(-2, 2) for row in range(-2, 2) if (column + row) % 2 == 0]
+    inner = torch.cartesian_prod(_midpoints(4), _midpoints(4))
+    return 2 * (torch.tensor(corners, dtype=torch.float64)[:, None] + inner).reshape(-1, 2)
+
+
 def _table() -> dict[str, Density]:
     eight = 4 * _circle(torch.arange(8, dtype=torch.float64) * math.pi / 4) / 1.414
+    roll, moons, circles, rings = _roll(_midpoints(512)), _both_moons(), _concentric(2, 1.5), _concentric(4, 0.75)
     spirals, weights = _both_spirals()
     rows = (
-        ("8gaussians", "8 Gaussians", _eight_gaussians, _blurred(eight, 0.5 / 1.414)),
-        ("moons", "Two moons", _moons, _blurred(_both_moons(), 0.2)),
-        ("circles", "Two circles", _circles, _blurred(_concentric(2, 1.5), 0.24)),
-        ("rings", "Four rings", _rings, _blurred(_concentric(4, 0.75), 0.08)),
-        ("swissroll", "Swiss roll", _swissroll, _blurred(_roll(_midpoints(512)), 0.2)),
-        ("2spirals", "Two spirals", _two_spirals, _blurred(spirals, 0.1, weights)),
-        ("pinwheel", "Pinwheel", _pinwheel, _in_blocks(_pinwheel_log_prob, 4 * 512)),
-        ("checkerboard", "Checkerboard", _checkerboard, _checkerboard_log_prob),
+        ("8gaussians", "8 Gaussians", _eight_gaussians, _blurred(eight, 0.5 / 1.414), eight.chunk(8)),
+        ("moons", "Two moons", _moons, _blurred(moons, 0.2), moons.chunk(2)),
+        ("circles", "Two circles", _circles, _blurred(circles, 0.24), circles.chunk(2)),
+        ("rings", "Four rings", _rings, _blurred(rings, 0.08), rings.chunk(4)),
+        ("swissroll", "Swiss roll", _swissroll, _blurred(roll, 0.2), (roll,)),
+        ("2spirals", "Two spirals", _two_spirals, _blurred(spirals, 0.1, weights), spirals.chunk(2)),
+        ("pinwheel", "Pinwheel", _pinwheel, _in_blocks(_pinwheel_log_prob, 4 * 512), _arms().chunk(5)),
+        ("checkerboard", "Checkerboard", _checkerboard, _checkerboard_log_prob, _squares().chunk(8)),
     )
     return {row[0]: Density(*row) for row in rows}
 

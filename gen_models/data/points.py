@@ -12,6 +12,7 @@ from gen_models.interface import BadInput, Batch, Space
 from gen_models.noise import mixed
 
 FEWEST, MOST = 10, 200_000
+FAR = 100.0  # times the distance within which nine of ten points lie: a slip, not data
 SPREAD = 1.5  # standard deviation after scaling: the built-in densities have 1 to 2
 _MOST_CHARACTERS = 20_000_000
 _EXAMPLE = "Each line holds two numbers, such as 0.5, -1.2."
@@ -55,9 +56,21 @@ def from_points(x: Tensor) -> Points:
     centre, together = x.mean(0), spread.square().mean().sqrt()
     if together <= 1e-12 * x.abs().max():
         raise BadInput("All points lie in one place. Add points elsewhere.")
+    _together(x)
     apart = spread.max() > 4 * spread.min() > 0
     scale = (spread if apart else together.expand(2)) / SPREAD
     return Points(((x - centre) / scale).float(), centre, scale)
+
+
+def _together(x: Tensor) -> None:
+    """Refuses a point so far away that scaling would press all others into one place."""
+    away = (x - x.median(0).values).norm(dim=1)
+    far = away.argmax()
+    if away[far] > FAR * away.quantile(0.9) > 0:
+        a, b = (f"{value:g}" for value in x[far].tolist())
+        raise BadInput(
+            f"The point {a}, {b} lies far from all others: correct it or take it out, then bring them again."
+        )
 
 
 def points_from_csv(text: str) -> Tensor:

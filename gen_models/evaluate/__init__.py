@@ -8,12 +8,15 @@ from gen_models.evaluate.record import RECORD, read, stale
 from gen_models.evaluate.running import CONTROLS, SEEDS, N, Step, run
 from gen_models.evaluate.subject import Judges, judges_of
 from gen_models.evaluate.tables import between, controls, fill, likely, markdown
+from gen_models.evaluate.targets import TARGETS, TRIED, verdicts
 
 __all__ = [
     "CONTROLS",
     "FIGURES",
     "RECORD",
     "SEEDS",
+    "TARGETS",
+    "TRIED",
     "Figure",
     "Judges",
     "N",
@@ -27,5 +30,6 @@ __all__ = [
     "read",
     "run",
     "stale",
+    "verdicts",
     "written",
 ]

@@ -11,6 +11,7 @@ from gen_models import data, zoo
 from gen_models.evaluate import record
 from gen_models.evaluate.figures import FIGURES, written
 from gen_models.evaluate.running import CONTROLS
+from gen_models.evaluate.targets import TRIED, verdicts
 from gen_models.interface import BadInput
 
 BEGIN, END = "<!-- evaluation: begin -->", "<!-- evaluation: end -->"
@@ -22,7 +23,7 @@ def markdown(shelf: zoo.Shelf = zoo.BUNDLED) -> str:
     found = {name: record.read(shelf, name) for name in [*zoo.ZOO, *zoo.JUDGES] if name in shelf.names()}
     found = {name: evaluation for name, evaluation in found.items() if evaluation}
     parts = [_of_set(name, group) for name, group in _by_data(found).items()]
-    return "\n\n".join(part for part in [*parts, _judges(found), _when(found)] if part)
+    return "\n\n".join(part for part in [*parts, _judges(found), _targets(found), _when(found)] if part)
 
 
 def fill(readme: Path, shelf: zoo.Shelf = zoo.BUNDLED) -> None:
@@ -109,6 +110,17 @@ def _judges(found: Mapping[str, Mapping[str, Any]]) -> str:
         if row["kind"] == "judge"
     ]
     return "**Judges**\n\n" + _table(["", "data", "test error ↓"], lines) if lines else ""
+
+
+def _targets(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """Every target that is missed, by how much, and what was tried."""
+    lines = []
+    for name, evaluation in found.items():
+        missed = [verdict.words for verdict in verdicts(name, evaluation) if verdict.short]
+        if missed:
+            tried = f" Tried: {TRIED[name]}" if name in TRIED else ""
+            lines.append(f"- `{name}`: {'; '.join(missed)}.{tried}")
+    return "**Short of their targets**\n\n" + "\n".join(lines) if lines else ""
 
 
 def _when(found: Mapping[str, Mapping[str, Any]]) -> str:

@@ -3,7 +3,7 @@
 Pure functions: rows of any float type in, plain numbers out, float64 inside, on the CPU.
 """
 
-from gen_models.metrics.counts import LEVELS, bits_per_dim, mean_error, modes_and_kl, wilson
+from gen_models.metrics.counts import LEVELS, bits_per_dim, mean_error, modes_and_kl, modes_covered, wilson
 from gen_models.metrics.differences import energy_distance, frechet, kernel_distance
 from gen_models.metrics.neighbours import copies, density_coverage, nearer, nearest
 
@@ -17,6 +17,7 @@ __all__ = [
     "kernel_distance",
     "mean_error",
     "modes_and_kl",
+    "modes_covered",
     "nearer",
     "nearest",
     "wilson",

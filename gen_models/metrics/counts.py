@@ -44,6 +44,16 @@ def modes_and_kl(codes: Tensor, modes: int) -> tuple[int, float]:
     return int((counts > 0).sum()), max(0.0, float(torch.xlogy(share, share * modes).sum()))
 
 
+def modes_covered(found: Tensor, modes: int) -> int:
+    """How many of `modes` equally likely modes hold at least a tenth of their share of samples, whose modes are `found`
+    (N,) int64: 0 where there are none. BadInput for a mode outside 0 .. modes - 1.
+    """
+    if len(found) and (found.min() < 0 or found.max() >= modes):
+        raise BadInput(f"Modes lie in 0 .. {modes - 1}; got {int(found.min())} .. {int(found.max())}.")
+    counts = torch.bincount(found.cpu(), minlength=modes)
+    return int((counts >= max(1.0, 0.1 * len(found) / modes)).sum())
+
+
 def mean_error(values: Tensor) -> tuple[float, float]:
     """The mean of independent values (N,) and its standard error; BadInput for fewer than two or not finite ones."""
     values = values.detach().flatten().cpu().double()

@@ -25,7 +25,7 @@ class Field(NamedTuple):
     """One control of a form: its Option says type, bounds and default, and checks every value that arrives."""
 
     option: Option
-    kind: str  # seed, number, slider, choice, check or text
+    kind: str  # seed, number, slider, choice, several, check, text or hidden
     label: str
     info: str = ""
     more: bool = False  # folds under "More options"
@@ -52,6 +52,16 @@ class _Text(Option):
         return value
 
 
+class _Several(Option):
+    """Some of the values of `allowed`, each once and in their order; at least one."""
+
+    def check(self, value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list | tuple) or not value or any(one not in self.allowed.values for one in value):
+            known = ", ".join(map(str, self.allowed.values))
+            raise BadInput(f"{self.name} is a list of at least one of {known}; got {value!r}.")
+        return tuple(one for one in self.allowed.values if one in value)
+
+
 def number(name: str, label: str, low: float, high: float, value: float, *, step: float | None = None, **more) -> Field:
     """A number box; the type is that of `value`."""
     return Field(Option(name, Range(low, high, step), value, type(value)), "number", label, **more)
@@ -66,6 +76,16 @@ def choice(name: str, label: str, values: Sequence, value: Any = None, **more) -
     """A drop-down list."""
     value = values[0] if value is None else value
     return Field(Option(name, Choices(tuple(values)), value, type(value)), "choice", label, **more)
+
+
+def several(name: str, label: str, values: Sequence, chosen: Sequence, **more) -> Field:
+    """Chips of which some are on."""
+    return Field(_Several(name, Choices(tuple(values)), list(chosen), list), "several", label, **more)
+
+
+def hidden(name: str, values: Sequence, value: Any) -> Field:
+    """A value that no control shows: another part of the page sets it."""
+    return choice(name, name, values, value)._replace(kind="hidden")
 
 
 def check(name: str, label: str, value: bool = False, **more) -> Field:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from gen_models import evaluate
+from gen_models import evaluate, zoo
 from gen_models.interface import BadInput
 from gen_models.ui.visits import Picked, Visit, card_time
 
@@ -186,7 +186,16 @@ def card(picked: Picked, visit: Visit | None = None) -> dict[str, Any]:
         "table": table([found]),
         "facts": _facts(evaluation),
         "measured": MEASURED.get(picked.space.kind, ""),
+        "targets": _targets(picked, evaluation),
     }
+
+
+def _targets(picked: Picked, evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What a shipped entry was meant to reach, each with whether it does, and what was tried where it does not."""
+    found = evaluate.verdicts(picked.name, evaluation) if picked.name in zoo.ZOO else []
+    said = [{"text": verdict.words, "short": verdict.short > 0} for verdict in found]
+    tried = evaluate.TRIED.get(picked.name) if any(one["short"] for one in said) else None
+    return said + ([{"text": f"Tried: {tried}", "short": False}] if tried else [])
 
 
 def _facts(evaluation: Mapping[str, Any]) -> list[list[str]]:

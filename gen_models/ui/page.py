@@ -7,7 +7,7 @@ from pathlib import Path
 import gradio as gr
 
 from gen_models import device, zoo
-from gen_models.ui import compare
+from gen_models.ui import arena, compare
 from gen_models.ui.live import live
 from gen_models.ui.panels import PANELS
 from gen_models.ui.tabs import Tab
@@ -25,7 +25,9 @@ def page(bundled: zoo.Shelf | None = None, where: str = "cpu") -> gr.Blocks:
         chip = {"chip": lambda visit, asked: _chip(where)}
         entries = {key: [name for name, entry in zoo.ZOO.items() if entry.family == key] for key in zoo.FAMILIES}
         header = live("header", chip, visits, elem_id="header", chip=_chip(where), entries=entries)
-        with gr.Tabs(elem_id="families", overflow_behavior="wrap"):
+        with gr.Tabs(selected=next(iter(zoo.FAMILIES)), elem_id="families", overflow_behavior="wrap"):
+            with gr.Tab(arena.TITLE, id=arena.KEY, elem_id=f"family-{arena.KEY}"):
+                arena.build(visits, where)
             for family in zoo.FAMILIES.values():
                 with gr.Tab(family.title, id=family.key, elem_id=f"family-{family.key}"):
                     Tab(family, visits, where).build(PANELS)

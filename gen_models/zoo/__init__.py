@@ -1,10 +1,11 @@
 """The zoo: the table of entries, and building, loading, sampling and training them by name."""
 
+from gen_models.zoo.arena import Contest, Contestant, Setting
 from gen_models.zoo.entries import FAMILIES, JUDGE, Entry, Family, build, card_of, entry_of
 from gen_models.zoo.running import STATE, run
-from gen_models.zoo.sampling import decoded, label_rows, preview, sample
+from gen_models.zoo.sampling import decoded, label_rows, limits, preview, sample
 from gen_models.zoo.shelf import BUNDLED, BUNDLED_ROOT, PREVIEW, Shelf, forget, load
-from gen_models.zoo.table import JUDGES, ZOO, live
+from gen_models.zoo.table import JUDGES, ZOO, live, live_models
 
 __all__ = [
     "BUNDLED",
@@ -15,8 +16,11 @@ __all__ = [
     "PREVIEW",
     "STATE",
     "ZOO",
+    "Contest",
+    "Contestant",
     "Entry",
     "Family",
+    "Setting",
     "Shelf",
     "build",
     "card_of",
@@ -24,7 +28,9 @@ __all__ = [
     "entry_of",
     "forget",
     "label_rows",
+    "limits",
     "live",
+    "live_models",
     "load",
     "preview",
     "run",

@@ -16,8 +16,11 @@ import torch
 from gen_models import __version__, data
 from gen_models.interface import BadInput, Choices, GenerativeModel, Range, Space, checked
 from gen_models.models.diffusion import DDPM, FlowMatching
+from gen_models.models.factor import MixtureOfFactorAnalyzers
+from gen_models.models.flow import Glow, NeuralSpline, RealNVP
 from gen_models.models.gan import GAN, R3GAN, WGANGP
 from gen_models.models.judge import Judge
+from gen_models.models.mixture import GaussianMixture
 from gen_models.models.vae import VAE, BetaVAE
 from gen_models.noise import mixed
 from gen_models.training import Recipe, Stage
@@ -36,8 +39,10 @@ class Family(NamedTuple):
 FAMILIES: dict[str, Family] = {
     family.key: family
     for family in (
+        Family("mixture", "Mixture", (GaussianMixture, MixtureOfFactorAnalyzers)),
         Family("vae", "VAE", (VAE, BetaVAE)),
         Family("gan", "GAN", (GAN, WGANGP, R3GAN)),
+        Family("flow", "Flow", (NeuralSpline, RealNVP, Glow)),
         Family("diffusion", "Diffusion", (FlowMatching, DDPM)),
     )
 }

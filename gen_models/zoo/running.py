@@ -93,7 +93,7 @@ class _Store:
 
     def publish(self, training: Training, entry: Entry, figures: Mapping[str, float]) -> None:
         """card.json, weights and preview; the state goes when they are in place."""
-        model, total = training.shown, sum(stage.steps for stage in entry.recipe.stages.values())
+        model = training.shown
         name = entry.data if entry.data in data.NAMES else None
         facts = {
             "seed": self.seed,
@@ -101,7 +101,7 @@ class _Store:
             "device": str(training.device),
             "threads": torch.get_num_threads(),
             "examples": training.examples,
-            "steps": total if training.finished else training.step,
+            "steps": training.steps,
             "finished": training.finished,
             "terms": {name: round(value, 5) for name, value in figures.items()},
         }

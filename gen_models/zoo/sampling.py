@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from gen_models import render
-from gen_models.interface import BadInput, Decodes, Frame, GenerativeModel, Samples, checked, checked_seed
+from gen_models.interface import (
+    BadInput,
+    Choices,
+    Clusters,
+    Decodes,
+    Frame,
+    GenerativeModel,
+    Range,
+    Samples,
+    checked,
+    checked_seed,
+)
 from gen_models.noise import Noise
 
 
@@ -33,6 +44,14 @@ def label_rows(labels: Sequence[str], n: int, label: str | int | None = None, fi
     return torch.nn.functional.one_hot(index, len(labels)).float()
 
 
+def limits(model: GenerativeModel) -> Mapping[str, Range | Choices]:
+    """The bounds of a built model's sampling options."""
+    config: dict[str, Any] = {"conditional": bool(model.labels)}
+    if isinstance(model, Clusters):
+        config["components"] = len(model.components().weight)
+    return type(model).limits(model.space, config)
+
+
 def sample(
     model: GenerativeModel, seed: int, n: int, *, label: str | int | None = None, first: int = 0, **values: Any
 ) -> Iterator[Frame]:
@@ -43,8 +62,7 @@ def sample(
     if not isinstance(model, Samples):
         raise BadInput("This entry does not sample.")
     seed = checked_seed(seed, n)
-    config = {"conditional": bool(model.labels)}
-    chosen = checked(type(model).sample, values, type(model).limits(model.space, config))
+    chosen = checked(type(model).sample, values, limits(model))
     rows = label_rows(model.labels, n, label, first)
     noise = Noise(range(seed, seed + n), model.device)
     frames = model.sample(noise, label=None if rows is None else rows.to(model.device), **chosen)
@@ -57,8 +75,9 @@ def sample(
 
 
 def preview(model: GenerativeModel, n: int | None = None) -> Any:
-    """The picture of an entry before it is loaded: 16 samples with seeds 0 .. 15, or 1000 points."""
-    n = n or (1000 if model.space.kind == "points" else 16)
+    """The picture of an entry before it is loaded: 16 samples with seeds 0 .. 15, or 1000 points, or one long text."""
+    few = 1 if model.space.kind == "text" and model.space.encoding == "plain" else 16
+    n = n or (1000 if model.space.kind == "points" else few)
     *_, last = sample(model, 0, n)
     return render.grid(last.x.cpu(), model.space)
 

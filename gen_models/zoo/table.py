@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from gen_models.interface import GenerativeModel, Space, checked, options
+from gen_models.interface import BadInput, GenerativeModel, Space, checked, options
 from gen_models.models.diffusion import DDPM, FlowMatching
+from gen_models.models.factor import MixtureOfFactorAnalyzers
+from gen_models.models.flow import Glow, NeuralSpline, RealNVP
 from gen_models.models.gan import GAN, R3GAN, WGANGP
 from gen_models.models.judge import Judge
+from gen_models.models.mixture import GaussianMixture
 from gen_models.models.vae import IMPORTANCE, VAE, BetaVAE
 from gen_models.training import Recipe, Stage
 from gen_models.zoo.entries import FAMILIES, Entry
@@ -18,11 +21,22 @@ def _recipe(steps: int, **values: Any) -> Recipe:
     return Recipe({"training": Stage(steps, turns=values.pop("turns", {}))}, **values)
 
 
+def _rounds(most: int, points: int = 0) -> Recipe:
+    """Expectation maximisation on so many examples, drawn once; 0: on the whole training split."""
+    return Recipe({"training": Stage(most, batch_size=points)})
+
+
 _DENOISER = {"betas": (0.9, 0.99), "weight_decay": 0.01, "warmup": 50, "clip": 1.0}
 _GAME = {"optimizer": "adam", "betas": (0.0, 0.99), "ema": 0.999}
 _POINTS_GAME = {"optimizer": "adam", "betas": (0.0, 0.9), "ema": 0.99, "batch_size": 256}
 
+_EXACT = {"ema": 0.99, "clip": 10.0}
+
 ZOO: dict[str, Entry] = {
+    "mixture-8gaussians": Entry("mixture", GaussianMixture, "8gaussians", _rounds(200, 50_000), {"components": 8}),
+    "mixture-mnist": Entry(
+        "mixture", MixtureOfFactorAnalyzers, "mnist", _rounds(40), {"components": 200, "factors": 8},
+    ),
     "vae-mnist": Entry(
         "vae", VAE, "mnist",
         Recipe(
@@ -44,7 +58,7 @@ ZOO: dict[str, Entry] = {
         {"latent_dim": 2, "hidden": 128, "beta_warmup": 0.3},
     ),
     "gan-mnist": Entry(
-        "gan", R3GAN, "mnist", _recipe(4500, batch_size=64, lr=8e-4, warmup=100, **_GAME),
+        "gan", R3GAN, "mnist", _recipe(6000, batch_size=128, lr=8e-4, warmup=100, precision="bfloat16", **_GAME),
         {"channels": 24, "gamma": 0.3, "penalty_every": 4, "conditional": True},
     ),
     "wgan-gp-fashion": Entry(
@@ -59,8 +73,22 @@ ZOO: dict[str, Entry] = {
     "gan-8gaussians": Entry(
         "gan", R3GAN, "8gaussians", _recipe(4000, lr=5e-4, **_POINTS_GAME), {"latent_dim": 8, "gamma": 0.2},
     ),
+    "flow-8gaussians": Entry(
+        "flow", NeuralSpline, "8gaussians", _recipe(3000, batch_size=512, lr=2e-3, **_EXACT),
+        {"layers": 4, "bins": 32, "waves": 8},
+    ),
+    "flow-2spirals": Entry(
+        "flow", NeuralSpline, "2spirals", _recipe(3000, batch_size=512, lr=2e-3, **_EXACT),
+        {"layers": 4, "bins": 32, "waves": 8},
+    ),
+    "glow-mnist": Entry(
+        "flow", Glow, "mnist",
+        _recipe(5000, batch_size=64, lr=3e-3, betas=(0.9, 0.99), warmup=50, clip=300.0, ema=0.998),
+        {"conditional": True},
+    ),
     "diffusion-mnist": Entry(
-        "diffusion", FlowMatching, "mnist", _recipe(7000, batch_size=64, lr=3e-3, ema=0.998, **_DENOISER),
+        "diffusion", FlowMatching, "mnist",
+        _recipe(12000, batch_size=64, lr=3e-3, ema=0.999, precision="bfloat16", **_DENOISER),
         {"channels": 32, "conditional": True},
     ),
     "diffusion-fashion": Entry(
@@ -88,9 +116,9 @@ JUDGES: dict[str, Entry] = {
         ("fashion-mnist", 6000, {}, {"channels": 24, "mirrored": True, "turn": 0.05}),
         (
             "cifar10",
-            6000,
+            7000,
             {"precision": "bfloat16"},
-            {"channels": 32, "mirrored": True, "turn": 0.05, "shift": 0.2},
+            {"channels": 48, "stem": "full", "mirrored": True, "turn": 0.0, "shift": 0.25},
         ),
     )
     for letter, network in (("a", "residual"), ("b", "plain"))
@@ -98,6 +126,8 @@ JUDGES: dict[str, Entry] = {
 
 # What trains in front of an audience: config and recipe by model and kind of data, for a laptop with two cores.
 _LIVE: dict[tuple[type[GenerativeModel], str], tuple[dict[str, Any], Recipe]] = {
+    (GaussianMixture, "points"): ({"components": 32}, _rounds(200)),
+    (MixtureOfFactorAnalyzers, "image"): ({"components": 20, "factors": 6}, _rounds(15, 6000)),
     (VAE, "points"): ({"latent_dim": 2, "hidden": 128}, _recipe(3000, batch_size=256, lr=2e-3, ema=0.99)),
     (VAE, "image"): ({"latent_dim": 8}, _recipe(500, batch_size=128, lr=2e-3, ema=0.99, clip=500.0)),
     (BetaVAE, "points"): (
@@ -120,11 +150,22 @@ _LIVE: dict[tuple[type[GenerativeModel], str], tuple[dict[str, Any], Recipe]] = 
         {"channels": 16, "gamma": 0.5, "penalty_every": 4},
         _recipe(1000, batch_size=64, lr=1e-3, **_GAME | {"ema": 0.99}),
     ),
+    (NeuralSpline, "points"): ({"layers": 4, "waves": 8}, _recipe(2000, batch_size=256, lr=3e-3, **_EXACT)),
+    (RealNVP, "points"): ({"layers": 12, "waves": 8}, _recipe(2000, batch_size=256, lr=3e-3, **_EXACT)),
+    (Glow, "image"): (
+        {},
+        _recipe(300, batch_size=32, lr=3e-3, betas=(0.9, 0.99), warmup=50, clip=300.0, ema=0.99),
+    ),
     (FlowMatching, "points"): ({}, _recipe(2000, batch_size=256, lr=3e-3, ema=0.99, **_DENOISER)),
     (FlowMatching, "image"): ({"channels": 16}, _recipe(1100, batch_size=32, lr=4e-3, ema=0.99, **_DENOISER)),
     (DDPM, "points"): ({}, _recipe(2000, batch_size=256, lr=3e-3, ema=0.99, **_DENOISER)),
     (DDPM, "image"): ({"channels": 16}, _recipe(1000, batch_size=32, lr=4e-3, ema=0.99, **_DENOISER)),
 }
+
+
+def live_models(kind: str) -> tuple[type[GenerativeModel], ...]:
+    """The models that can be trained in front of an audience on this kind of data, family by family."""
+    return tuple(model for family in FAMILIES.values() for model in family.models if (model, kind) in _LIVE)
 
 
 def live(
@@ -138,6 +179,8 @@ def live(
     **config: Any,
 ) -> Entry:
     """The entry for a short training of `model` on data of this space; what is None keeps the recipe's value."""
+    if (model, space.kind) not in _LIVE:
+        raise BadInput(f"{model.__name__} is not for {space.kind}; choose another model of its family.")
     family = next(family for family in FAMILIES.values() if model in family.models)
     base, recipe = _LIVE[model, space.kind]
     possible = options(model.__init__)

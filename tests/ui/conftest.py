@@ -16,20 +16,11 @@ from browser import found
 from evaluations import ROWS, evaluation, written
 from playwright.sync_api import Browser, Page, sync_playwright
 from toys import put_on_shelf, small
-from ui_steps import PATIENCE
+from ui_steps import ENTRIES, PATIENCE
 
 from gen_models import render, zoo
 
 ROOT = Path(__file__).resolve().parents[2]
-ENTRIES = (
-    "vae-mnist",
-    "vae-mnist-plane",
-    "vae-8gaussians",
-    "gan-mnist",
-    "gan-8gaussians",
-    "diffusion-mnist",
-    "diffusion-8gaussians",
-)
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",

@@ -11,11 +11,11 @@ from evaluations import written
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 from playwright.sync_api import Page, expect
-from ui_steps import as_shown, fill, go, pixels, run
+from ui_steps import as_shown, entries_on, fill, go, pixels, run
 
 from gen_models import zoo
 
-MNIST = ("vae-mnist", "vae-mnist-plane", "gan-mnist", "diffusion-mnist")
+MNIST, POINTS = entries_on("mnist"), entries_on("8gaussians")
 
 
 def opened(page: Page, data: str = "mnist") -> None:
@@ -52,13 +52,16 @@ def test_every_entry_of_a_data_set_stands_there_with_its_preview(page, judged):
         model = zoo.load(name, judged)
         *_, frame = zoo.sample(model, 0, 16)
         np.testing.assert_array_equal(pixels(page, tile(name, 5)), as_shown(frame.x[5], model))
-    assert page.locator("#compare-data-select option").all_inner_texts() == ["MNIST digits (4)", "8 Gaussians (3)"]
+    assert page.locator("#compare-data-select option").all_inner_texts() == [
+        f"MNIST digits ({len(MNIST)})",
+        f"8 Gaussians ({len(POINTS)})",
+    ]
 
 
 def test_draw_shows_the_samples_of_that_seed_as_the_sample_panel_does(page, judged):
     opened(page)
     fill(page, "compare-draw", seed=40)
-    run(page, "compare-draw", "4 entries in")
+    run(page, "compare-draw", f"{len(MNIST)} entries in")
     for name in MNIST:
         shows(page, name, 40)
     expect(page.locator(".gm-versus .gm-seeds").first).to_have_text("seeds 40 to 55")
@@ -78,11 +81,11 @@ def test_draw_shows_the_samples_of_that_seed_as_the_sample_panel_does(page, judg
 
 def test_points_are_drawn_over_the_real_ones(page, judged):
     opened(page, "8gaussians")
-    expect(page.locator(".gm-versus")).to_have_count(3)
+    expect(page.locator(".gm-versus")).to_have_count(len(POINTS))
     shows(page, "gan-8gaussians", 0)
     before = pixels(page, tile("gan-8gaussians", 0))
     fill(page, "compare-draw", seed=5)
-    run(page, "compare-draw", "3 entries in")
+    run(page, "compare-draw", f"{len(POINTS)} entries in")
     shows(page, "gan-8gaussians", 5)
     expect(page.locator(".gm-versus .gm-seeds").first).to_have_text("seeds 5 to 1004")
     assert (pixels(page, tile("gan-8gaussians", 0)) != before).any()

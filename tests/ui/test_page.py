@@ -107,6 +107,7 @@ def test_a_closed_tab_ends_its_run(open_page):
         expect(page.locator("#diffusion-sample-message")).to_contain_text("of 200")
         page.context.close()
     page = open_page()
+    page.get_by_role("tab", name="VAE", exact=True).click()
     page.click("#vae-sample-run")
     expect(page.locator("#vae-sample-message")).to_contain_text("16 samples", timeout=4000)
 

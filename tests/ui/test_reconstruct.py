@@ -201,7 +201,7 @@ def test_test_pictures_come_with_their_reconstructions_and_errors(page_shelf, mo
     picked = Picked("vae-mnist", zoo.ZOO["vae-mnist"], page_shelf)
     source = FakePictures(picked.space, 30)
     whole = ((source.x + 1) * 127.5).round().to(torch.uint8)
-    monkeypatch.setattr(reconstruct, "_bytes", lambda name: (whole, source.label))
+    monkeypatch.setattr(reconstruct, "test_pictures", lambda name: (whole, source.label))
     monkeypatch.setattr(reconstruct, "TESTS", sources.Readings())
     tab = SimpleNamespace(visits=SimpleNamespace(picked=lambda name, visit: picked))
     answer = reconstruct._tests(tab)(None, {"entry": "vae-mnist", "index": 3})

@@ -11,10 +11,27 @@ import torch
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from gen_models import render
+from gen_models import render, zoo
 from gen_models.interface import GenerativeModel
 
+ENTRIES = (  # small untrained checkpoints stand on the test page's shelf
+    "vae-mnist",
+    "vae-mnist-plane",
+    "vae-8gaussians",
+    "gan-mnist",
+    "gan-8gaussians",
+    "flow-8gaussians",
+    "glow-mnist",
+    "mixture-8gaussians",
+    "diffusion-mnist",
+    "diffusion-8gaussians",
+)
 PATIENCE = 20_000  # milliseconds
+
+
+def entries_on(data: str) -> tuple[str, ...]:
+    """The entries on the test page's shelf that were trained on this data set, as the page orders them."""
+    return tuple(name for name, entry in zoo.ZOO.items() if name in ENTRIES and entry.data == data)
 
 
 def go(page: Page, family: str, panel: str, entry: str | None = None) -> None:

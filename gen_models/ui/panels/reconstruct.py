@@ -121,7 +121,7 @@ def _tests(tab: Tab):
         model = _model(picked)
         if picked.entry.data not in data.NAMES:
             raise BadInput("The test pictures of your own data are not kept. Draw or upload a picture.")
-        future = TESTS.of(picked.entry.data, lambda: _bytes(picked.entry.data))
+        future = TESTS.of(picked.entry.data, lambda: test_pictures(picked.entry.data))
         wait([future], timeout=PATIENCE)
         if not future.done():
             return {"waiting": True}
@@ -146,7 +146,7 @@ def _tests(tab: Tab):
     return tests
 
 
-def _bytes(name: str) -> tuple[Tensor, Tensor | None]:
+def test_pictures(name: str) -> tuple[Tensor, Tensor | None]:
     """The test split as bytes: a quarter of the memory."""
     batch = data.load(name).split("test")
     return data.in_bytes(batch.x), batch.label
@@ -155,7 +155,7 @@ def _bytes(name: str) -> tuple[Tensor, Tensor | None]:
 def _split(picked: Picked) -> tuple[Tensor, Tensor | None]:
     if picked.entry.data not in data.NAMES:
         raise BadInput("The test pictures of your own data are not kept. Draw or upload a picture.")
-    return TESTS.of(picked.entry.data, lambda: _bytes(picked.entry.data)).result()
+    return TESTS.of(picked.entry.data, lambda: test_pictures(picked.entry.data)).result()
 
 
 def _chosen(asked: Mapping[str, Any], total: int, labels: Tensor | None, names: tuple[str, ...]) -> Tensor:

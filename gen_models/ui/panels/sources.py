@@ -16,13 +16,14 @@ from gradio.utils import get_upload_folder
 from torch import Tensor
 
 from gen_models import data, render, zoo
-from gen_models.interface import BadInput, Data, GenerativeModel, Space
+from gen_models.interface import BadInput, Data, GenerativeModel, Maximises, Space
 from gen_models.ui.fields import Field, check, choice, number, option_fields, seed, text
 from gen_models.ui.visits import Visit
 
 POINTS, PICTURES = "own-points", "own-pictures"
 TITLES = {POINTS: "your own points", PICTURES: "your own pictures (zip)"}
 SIZES = (28, 32, 64)
+HELD = "held-out points of "  # + an entry's name: where a visit keeps those of points that a person brought
 CSV_LIMIT = 4_000_000  # characters
 ZIP_LIMIT = 64 << 20  # bytes, as in app.py
 WORDS = {  # a model's option -> its label and what to know about it
@@ -41,7 +42,15 @@ WORDS = {  # a model's option -> its label and what to know about it
 }
 
 
-MODELS = {"FlowMatching": "Flow matching", "WGANGP": "WGAN-GP", "BetaVAE": "beta-VAE", "GAN": "GAN, non-saturating"}
+MODELS = {
+    "GaussianMixture": "Mixture, EM",
+    "MixtureOfFactorAnalyzers": "Mixture of factor analysers",
+    "BetaVAE": "beta-VAE",
+    "GAN": "GAN, non-saturating",
+    "WGANGP": "WGAN-GP",
+    "NeuralSpline": "Spline flow",
+    "FlowMatching": "Flow matching",
+}
 
 
 # ---- fields ---------------------------------------------------------------------------------------------------
@@ -50,12 +59,14 @@ MODELS = {"FlowMatching": "Flow matching", "WGANGP": "WGAN-GP", "BetaVAE": "beta
 def fields(family: zoo.Family, settings: Mapping[str, Any]) -> list[Field]:
     """The controls of a training: the data set and model of `settings` decide on the others and on their defaults."""
     titles = [data.title_of(name) for name in data.NAMES] + list(TITLES.values())
-    models = {model.__name__: model for model in family.models}
     source = choice("data", "Data", (*data.NAMES, *TITLES), data.NAMES[0], shown=tuple(titles))
-    kind = choice("model", "Model", tuple(models), shown=tuple(map(model_title, family.models)))
     name = source.option.check(settings.get("data", source.option.default))
-    model = models[kind.option.check(settings.get("model", kind.option.default))]
     space = space_of(name, settings)
+    models = {model.__name__: model for model in zoo.live_models(space.kind) if model in family.models}
+    kind = choice("model", "Model", tuple(models), shown=tuple(map(model_title, models.values())))
+    asked = settings.get("model")  # one of the family that is not for this data gives way to the first that is
+    other = any(asked == model.__name__ for model in family.models) and asked not in models
+    model = models[kind.option.check(kind.option.default if asked is None or other else asked)]
     found = [source, *_own(name), *([kind] if len(models) > 1 else [])]
     return [*found, *_recipe(model, space), seed(), *_options(model, space, name)]
 
@@ -93,6 +104,8 @@ def _own(name: str) -> list[Field]:
 
 def _recipe(model: type[GenerativeModel], space: Space) -> list[Field]:
     recipe = zoo.live(model, space).recipe
+    if issubclass(model, Maximises):  # closed-form rounds over all of the data: nothing else to set
+        return [number("steps", "Rounds", 1, 10_000, sum(stage.steps for stage in recipe.stages.values()))]
     lr = recipe.lr if isinstance(recipe.lr, float) else next(iter(recipe.lr.values()))
     return [
         number("steps", "Steps", 1, 1_000_000, sum(stage.steps for stage in recipe.stages.values())),

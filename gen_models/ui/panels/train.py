@@ -114,7 +114,7 @@ def mount(tab: Tab) -> None:
         """
         ticket = LINE.join()
         try:
-            yield from _wait_for_place(ask, ticket)
+            yield from wait_for_place(ask, ticket)
             source = yield from _read(ask)
             if source is not None:
                 yield from _train(tab, form, view, ask, source)
@@ -136,7 +136,8 @@ def _source(settings: Mapping[str, Any]) -> dict[str, Any]:
     return sent
 
 
-def _wait_for_place(ask: Ask, ticket: str) -> Iterator[str]:
+def wait_for_place(ask: Ask, ticket: str) -> Iterator[str]:
+    """Says how many are before this one, until it may begin or is stopped."""
     while (ahead := LINE.ahead(ticket)) and not ask.stopped:
         others = f"{ahead} before you" if ahead > 1 else "you are next"
         yield f"{AT_ONCE} trainings are running on this server, and it takes no more at once: {others}."
@@ -191,6 +192,8 @@ def _train(tab: Tab, form: Form, view: gr.HTML, ask: Ask, source: Data) -> Itera
         visit.kept[form.id] = Trained(name, entry, title, report.at, model)
     if saved:
         visit.trained[tab.family.key] = name
+        if entry.data is None and source.space.kind == "points":
+            visit.kept[sources.HELD + name] = source.split("test").x
         report.look(_final(visit.shelf, name))
     phase = "failed" if trouble else "stopped" if stopped else "done"
     yield {view: report.sent(phase, film=True), form.message: note(_end(report, phase, saved))}
@@ -211,7 +214,7 @@ def _entry(tab: Tab, ask: Ask, source: Data) -> zoo.Entry:
     values = ask.values
     model = next(m for m in tab.family.models if m.__name__ == values.get("model", tab.family.models[0].__name__))
     name = values["data"] if values["data"] in sources.data.NAMES else None
-    recipe = {key: values[key] for key in ("steps", "batch_size", "lr")}
+    recipe = {key: values[key] for key in ("steps", "batch_size", "lr") if key in values}
     return zoo.live(model, source.space, name, **recipe, **ask.options)
 
 
@@ -247,7 +250,7 @@ def _final(shelf: zoo.Shelf, name: str) -> dict[str, Any]:
 def _samples(model: GenerativeModel, *, few: bool) -> dict[str, Any]:
     space, values = model.space, {}
     if few:
-        known = options(type(model).sample, type(model).limits(space, {"conditional": bool(model.labels)}))
+        known = options(type(model).sample, zoo.limits(model))
         values = {k: v for k, v in FEW[space.kind].items() if k in known}
     *_, last = zoo.sample(model, 0, 1000 if space.kind == "points" else 16, **values)
     return sources.shown(last.x, space)

@@ -45,6 +45,7 @@
       Object.assign(gm.dataSet, { value: entry, seed: asked.get("seed") });
       return gm.openTab(tab);
     }
+    if (tab === "arena") return gm.openTab(tab);
     if (!tab || !gm.entries[tab]) return null;
     if (!entry) return gm.openTab(tab);
     if (!(await gm.open(tab, entry))) gm.tell(`The address names ${entry}, which has no checkpoint here.`);

@@ -82,6 +82,7 @@
       const likelihood = !group.likelihood ? "No likelihood: this model does not give one." : words ? `Likelihood: ${words}${many}.` : "Its likelihood is not measured yet.";
       return element.replaceChildren(gm.figureTable(card.table, { label: `Figures of ${card.entry}` }),
         el("p", { class: "gm-info gm-likelihood", text: likelihood }),
+        card.targets.length ? el("ul", { class: "gm-targets" }, ...card.targets.map((target) => el("li", { class: target.short ? "gm-short" : null, text: `${target.text}${target.text.endsWith(".") ? "" : "."}` }))) : "",
         el("dl", { class: "gm-honesty" }, ...card.facts.map(([term, text]) => el("div", {}, el("dt", { text: term }), el("dd", { text })))),
         el("p", { class: "gm-info", text: card.measured }), gm.figureWords(card.table));
     };

@@ -63,6 +63,24 @@ window.gm.form = (element, props, server, trigger, watch) => {
       list.onchange = () => put(field.name, field.choices[list.value]);
       return { node: list, show: (value) => { list.value = Math.max(0, field.choices.findIndex((other) => other === value)); } };
     },
+    several(field, key) {
+      const list = el("div", { class: "gm-several", role: "group", id: key, "aria-label": field.label });
+      const chips = field.choices.map((choice, k) => el("button", {
+        type: "button", class: "gm-chip gm-toggle", "data-choice": choice, text: field.shown[k] ?? String(choice),
+        onclick: () => {
+          const now = valueOf(field), next = field.choices.filter((other) => now.includes(other) !== (other === choice));
+          if (!next.length) return;
+          show(next); put(field.name, next);
+        },
+      }));
+      list.append(...chips);
+      const show = (value) => chips.forEach((chip, k) => {
+        const on = (value ?? []).includes(field.choices[k]);
+        chip.setAttribute("aria-pressed", String(on));
+        chip.title = on && value.length === 1 ? "at least one is needed" : "";
+      });
+      return { node: list, show };
+    },
     check(field, key) {
       const box = el("input", { type: "checkbox", id: key, name: field.name });
       box.onchange = () => put(field.name, box.checked);
@@ -78,11 +96,14 @@ window.gm.form = (element, props, server, trigger, watch) => {
   /* Another entry's value stands there when the entry was changed while this form was not on screen. */
   const valueOf = (field) => {
     const value = props.value?.[field.name];
-    const fits = field.choices ? field.choices.includes(value) : value !== undefined; // bounds: the server says it in words
+    const known = (one) => field.choices.includes(one);
+    const fits = field.kind === "several" ? Array.isArray(value) && value.length > 0 && value.every(known)
+      : field.choices ? known(value) : value !== undefined; // bounds: the server says it in words
     return gm.plain(fits ? value : field.default);
   };
   let shows = {};
   const row = (field) => {
+    if (field.kind === "hidden") return null;
     const key = `${id}-${field.name}`;
     const made = makers[field.kind](field, key);
     shows[field.name] = made.show;
@@ -122,7 +143,7 @@ window.gm.form = (element, props, server, trigger, watch) => {
     const plain = props.fields.filter((field) => !field.more), more = props.fields.filter((field) => field.more);
     const parts = [];
     if (props.hint) parts.push(el("p", { class: "gm-hint", text: props.hint }));
-    parts.push(...plain.map(row));
+    parts.push(...plain.map(row).filter(Boolean));
     if (props.run) {
       parts.push(gm.running[id]
         ? el("button", { type: "button", class: "gm-primary gm-stop", id: `${id}-stop`, onclick: stop }, "Stop ", el("kbd", { text: "Esc" }))

@@ -1,165 +1,17 @@
-"""What every part shares: where data lives, what a model can do, and what travels between them."""
+"""A model, what it can do, and what travels between it and those who ask."""
 
 from __future__ import annotations
 
-import inspect
-import math
-import typing
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Protocol
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from gen_models.interface.options import Choices, Range
+from gen_models.interface.spaces import BadInput, Batch, Space
 from gen_models.noise import Noise
-
-
-class BadInput(ValueError):
-    """Something that a person can mend: the message says what is wrong and what to do. No traceback is shown."""
-
-
-# ---- where x lives --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Space:
-    """Where x lives; known without reading the data. Images lie in [-1, 1], shape (C, H, W); points are (2,)."""
-
-    kind: Literal["points", "image", "text", "music"]
-    shape: tuple[int, ...]
-    alphabet: tuple[str, ...] = ()  # symbols of discrete x
-    labels: tuple[str, ...] = ()  # class names when the data has classes
-    domains: tuple[str, ...] = ()  # two names when the data is two unpaired sets
-    encoding: Literal["plain", "events", "tokens"] = "plain"
-
-    @property
-    def size(self) -> int:
-        """Numbers in one x."""
-        return math.prod(self.shape)
-
-
-class Batch(NamedTuple):
-    """x (B, *shape), one class index per row (B,) int64 where the data has classes, and domain B's x."""
-
-    x: Tensor
-    label: Tensor | None = None
-    other: Tensor | None = None
-
-
-class Data(Protocol):
-    """A data set: its Space without reading it, random batches, three splits, and the true density where known."""
-
-    space: Space
-    log_prob: Callable[[Tensor], Tensor] | None  # (B, *shape) -> (B,) nats
-
-    def batch(self, n: int, rng: torch.Generator) -> Batch: ...
-
-    def split(self, name: Literal["train", "valid", "test"]) -> Batch: ...
-
-
-# ---- options: read from a signature, shown as controls, checked in one place -----------------------------------
-
-
-@dataclass(frozen=True)
-class Range:
-    """Bounds of a number, both included."""
-
-    low: float
-    high: float
-    step: float | None = None
-    log: bool = False  # a slider for it is logarithmic
-
-
-@dataclass(frozen=True)
-class Choices:
-    """The values an option may take."""
-
-    values: tuple
-
-
-@dataclass(frozen=True)
-class Option:
-    """One keyword that a person may set: its bounds or choices, its default and its type."""
-
-    name: str
-    allowed: Range | Choices
-    default: Any
-    type: type
-
-    @property
-    def fixed(self) -> bool:
-        """Nothing to choose: the page shows no control for it."""
-        if isinstance(self.allowed, Range):
-            return self.allowed.low >= self.allowed.high
-        return len(self.allowed.values) < 2
-
-    def check(self, value: Any) -> Any:
-        """The value in the option's type; BadInput that names the bounds otherwise."""
-        if isinstance(self.allowed, Choices):
-            if self.type is bool and isinstance(value, str) and value.lower() in ("true", "false", "yes", "no"):
-                value = value.lower() in ("true", "yes")
-            for allowed in self.allowed.values:
-                if value == allowed or (self.type is not bool and str(value) == str(allowed)):
-                    return allowed
-            raise BadInput(f"{self.name} is one of {', '.join(map(str, self.allowed.values))}; got {value!r}.")
-        low, high = self.allowed.low, self.allowed.high
-        kind = "whole number" if self.type is int else "number"
-        what = f"{self.name} is a {kind} from {low:.10g} to {high:.10g}; got {value!r}."
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            raise BadInput(what) from None
-        if not low <= number <= high or (self.type is int and number != int(number)):  # NaN fails the comparison
-            raise BadInput(what)
-        return self.type(number)
-
-
-def options(method: Callable, limits: Mapping[str, Range | Choices] | None = None) -> dict[str, Option]:
-    """The options of a method: its keyword-only parameters annotated Range, Choices, Literal or bool.
-
-    `start` and `label` never are. `limits` narrows an option to what an instance allows; its default follows.
-    """
-    hints = typing.get_type_hints(method, include_extras=True)
-    found = {}
-    for name, parameter in inspect.signature(method).parameters.items():
-        if parameter.kind is not parameter.KEYWORD_ONLY or name in ("start", "label"):
-            continue
-        hint, default = hints.get(name), parameter.default
-        kind, allowed = hint, None
-        if typing.get_origin(hint) is Annotated:
-            kind = typing.get_args(hint)[0]
-            allowed = next((a for a in hint.__metadata__ if isinstance(a, Range | Choices)), None)
-        elif typing.get_origin(hint) is Literal:
-            kind, allowed = type(typing.get_args(hint)[0]), Choices(typing.get_args(hint))
-        elif hint is bool:
-            allowed = Choices((False, True))
-        if allowed is None:
-            continue
-        if limits and name in limits:
-            allowed = limits[name]
-            if isinstance(allowed, Range):
-                default = kind(min(max(default, allowed.low), allowed.high))
-            elif default not in allowed.values:
-                default = allowed.values[0]
-        found[name] = Option(name, allowed, default, kind)
-    return found
-
-
-def checked(method: Callable, values: Mapping[str, Any], limits: Mapping[str, Range | Choices] | None = None) -> dict:
-    """Every option of the method with its checked value, defaults filled in; BadInput for unknown or out of bounds."""
-    known = options(method, limits)
-    unknown = [name for name in values if name not in known]
-    if unknown:
-        raise BadInput(f"Unknown option {', '.join(unknown)}; this model has {', '.join(known) or 'no options'}.")
-    return {name: option.check(values.get(name, option.default)) for name, option in known.items()}
-
-
-def checked_seed(seed: Any, count: int = 1) -> int:
-    """A seed such that seed .. seed + count - 1 all lie in 0 .. 2^32 - 1; BadInput otherwise."""
-    return Option("seed", Range(0, 2**32 - max(count, 1)), 0, int).check(seed)
-
 
 # ---- what travels ---------------------------------------------------------------------------------------------
 
@@ -208,6 +60,15 @@ class Guess(NamedTuple):
 
     x0: Tensor
     eps: Tensor
+
+
+class Components(NamedTuple):
+    """The Gaussians of a mixture: mean +- a row of `factors` is one standard deviation in that direction."""
+
+    weight: Tensor  # (K,), sums to 1
+    mean: Tensor  # (K, *shape)
+    factors: Tensor  # (K, q, *shape), orthogonal, the longest first; of points the axes of the ellipse
+    noise: Tensor  # (K,) mean variance of a number beyond the factors; 0 where they are all there is
 
 
 def at_once(x: Tensor) -> Iterator[Frame]:
@@ -308,6 +169,18 @@ class Reconstructs(ABC):
     def reconstruct(self, x: Tensor, *, label: Tensor | None = None) -> Tensor: ...
 
 
+class Transforms(ABC):
+    """An invertible walk between noise and data, layer by layer; every station has the shape of x."""
+
+    @abstractmethod
+    def path(self, z: Tensor, *, label: Tensor | None = None) -> Iterator[Tensor]:
+        """Where noise z, as `decode` takes it, goes: z itself, then after every layer; L + 1 times (B, *shape)."""
+
+    @abstractmethod
+    def path_back(self, x: Tensor, *, label: Tensor | None = None) -> Iterator[Tensor]:
+        """The same stations from data to noise: x itself first, z last."""
+
+
 class Scores(ABC):
     """log p(x) in nats, exact or a lower bound."""
 
@@ -324,6 +197,62 @@ class Scores(ABC):
     @abstractmethod
     def measure(cls, space: Space, config: Mapping[str, Any]) -> Literal["density", "grey", "binary", "symbols"]:
         """What log_prob is a probability of; a model's likelihood is part of its config."""
+
+
+class Completes(Samples):
+    """Fills in what is missing, symbol after symbol; what is known stays as it is."""
+
+    masks: ClassVar[Literal["prefix", "any"]]  # prefix: the known places come first, in the order of writing
+
+    @abstractmethod
+    def complete(self, x: Tensor, known: Tensor, noise: Noise, *, label: Tensor | None = None) -> Iterator[Frame]:
+        """x (B, *shape), known (B, *shape) bool; takes the options of `sample`, which is this with nothing known.
+
+        Pictures hold 0 where nothing stands yet. Text may have any length n: the first frame's x is the known prefix,
+        each later one is longer, the last is all n symbols.
+        """
+
+
+class Predicts(ABC):
+    """p(next symbol | all before it), to choose another one from."""
+
+    @abstractmethod
+    def next_distribution(self, prefix: Tensor, *, label: Tensor | None = None) -> Tensor:
+        """(B, n) symbols in the order of writing, n may be 0 -> (B, K) nats (log-probabilities) of the next one."""
+
+    @abstractmethod
+    def log_probs(self, x: Tensor, *, label: Tensor | None = None) -> Tensor:
+        """(B, *shape) -> (B, T) nats of each symbol given those before it, in the order of writing."""
+
+
+class Attends(ABC):
+    """Looks back while it writes."""
+
+    @abstractmethod
+    def attention(self, x: Tensor, *, label: Tensor | None = None) -> Tensor:
+        """(B, n) symbols -> (B, layers, heads, n + 1, n + 1): row i looks at columns 0..i, of which 0 is the start."""
+
+
+class Quantises(ABC):
+    """Writes pictures as grids of codes."""
+
+    codes: int  # how many there are
+    grid: tuple[int, int]  # rows and columns of one picture
+
+    @abstractmethod
+    def tokens(self, x: Tensor) -> Tensor:
+        """(B, *shape) -> (B, rows, columns) int64."""
+
+    @abstractmethod
+    def from_tokens(self, tokens: Tensor, *, label: Tensor | None = None) -> Tensor:
+        """(B, rows, columns) -> (B, *shape)."""
+
+    @abstractmethod
+    def fill(self, tokens: Tensor, known: Tensor, noise: Noise, *, label: Tensor | None = None) -> Iterator[Frame]:
+        """Rewrites the cells that are not known (bool, any of them) in raster order; takes the options of `sample`.
+
+        Frames hold the decoded picture, and in `show["tokens"]` the codes so far.
+        """
 
 
 class Criticises(ABC):
@@ -343,3 +272,28 @@ class Classifies(ABC):
     @abstractmethod
     def classify(self, x: Tensor) -> Tensor:
         """(B, *shape) -> (B, K) logits, in the order of the space's labels."""
+
+
+class Clusters(ABC):
+    """Explains each x by one of K components."""
+
+    @abstractmethod
+    def responsibilities(self, x: Tensor) -> Tensor:
+        """p(component | x), (B, K); rows sum to 1."""
+
+    @abstractmethod
+    def components(self) -> Components:
+        """Where the components lie and how far they reach."""
+
+
+class Maximises(ABC):
+    """Learns by closed-form steps (expectation maximisation): the loop needs no gradient, optimizer or average."""
+
+    @abstractmethod
+    def update(self, batch: Batch, turn: Turn) -> Mapping[str, Tensor]:
+        """One round on the stage's batch, the same every time, without gradient; the figures to show."""
+
+    @property
+    @abstractmethod
+    def converged(self) -> bool:
+        """Nothing more to gain: the loop ends the stage. Kept in a buffer, so that a resumed training knows it too."""

@@ -1,4 +1,4 @@
-"""What two or more families use: perceptrons, residual blocks, attention, time features."""
+"""Perceptrons, residual blocks, attention over small maps, time features, and the networks made of them."""
 
 from __future__ import annotations
 
