@@ -293,22 +293,18 @@ def test_the_line_lets_two_in_and_tells_the_others_their_place():
     assert [line.ahead(ticket) for ticket in (second, third, fourth)] == [0, 0, 1]
 
 
-def test_a_third_training_waits_with_a_message(page):
-    clients = [page.context.new_page() for _ in range(2)]
+def test_a_third_training_waits_with_a_message(open_page):
+    page, *clients = (open_page() for _ in range(3))  # a context each: one browser keeps six connections to a server
     for other in clients:
-        other.goto(page.url)
-        other.wait_for_selector(".gm-strip")
         go(other, "gan", "train")
         begin(other, "gan", steps=900_000)
         other.wait_for_function("() => document.querySelector('#gan-train-view .gm-train')?.dataset.at > 0")
     go(page, "vae", "train")
     begin(page, "vae", steps=5)
     say(page, "vae", "2 trainings are running on this server")
-    clients[0].bring_to_front()  # a page in the background is not drawn, so that nothing in it ever stands still
     clients[0].click("#gan-train-stop")
     say(page, "vae", "chosen above")
     assert page.locator("#vae-train-place").inner_text() == "step 5"
-    clients[1].bring_to_front()
     clients[1].click("#gan-train-stop")
     say(clients[1], "gan", "stopped at step")
 
