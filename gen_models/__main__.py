@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from gen_models import __version__, checkpoint, data, device, evaluate, render, zoo
-from gen_models.interface import BadInput, Choices, Denoises, Frame, checked_seed, options
+from gen_models.interface import BadInput, Choices, Denoises, Frame, GenerativeModel, Space, checked_seed, options
 from gen_models.training import Progress
 
 BAR = 28  # characters
@@ -57,11 +58,14 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--restart", action="store_true", help="start anew, even over a finished or unfinished training")
     sample = command("sample", _sample, "Draw samples; the method's own options follow as --name value.")
     sample.add_argument("entry")
-    sample.add_argument("--n", type=int, default=16, help="how many; sample k has seed SEED + k")
+    sample.add_argument("--n", type=int, help="how many; sample k has seed SEED + k; 16 unless said, 1 for a long text")
     sample.add_argument("--seed", type=int, default=0)
     sample.add_argument("--label", help="a class by name or number; without it sample k has class k mod their number")
     sample.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
-    sample.add_argument("--out", type=Path, required=True, help="grid.png, raw.npy, or a folder: one file per sample")
+    sample.add_argument("--prompt", default="", help="what a text begins with")
+    sample.add_argument(
+        "--out", type=Path, help="grid.png, raw.npy, all.txt, or a folder: one file per sample; text may go without"
+    )
     judged = command("evaluate", _evaluate, "Measure an entry; goes on with an unfinished evaluation.")
     judged.add_argument("entry", nargs="*")
     judged.add_argument("--all", action="store_true", help="every entry that has a checkpoint, the judges first")
@@ -154,19 +158,21 @@ def _clock(seconds: float) -> str:
 
 
 def _sample(known: argparse.Namespace, rest: Sequence[str]) -> int:
-    if known.n < 1 or known.n > 100_000:
+    if known.n is not None and not 1 <= known.n <= 100_000:
         raise BadInput(f"--n is a number from 1 to 100000; got {known.n}.")
-    if known.out.suffix not in ("", ".png", ".npy"):
-        raise BadInput(f"--out is a .png, a .npy or a folder; got {known.out}.")
     if known.entry in zoo.ZOO and not (known.checkpoints / known.entry / checkpoint.CARD).exists():
         raise BadInput(f"{known.entry} has no checkpoint yet: run `python -m gen_models train {known.entry}` first.")
     shelf = zoo.Shelf(known.checkpoints)
     entry = shelf.entry(known.entry)
+    _check_out(known, entry.where)
+    known.n = known.n or (1 if entry.where.kind == "text" and entry.where.encoding == "plain" else 16)
     values = _options(rest, options(entry.model.sample, entry.limits()))
     seed = checked_seed(known.seed, known.n)
     zoo.label_rows(entry.labels, 1, known.label)
     where = device.choose(known.device)
     model = zoo.load(known.entry, shelf, where)
+    if entry.where.kind == "text":
+        return _written(known, entry, model, seed, values)
     x, shown = [], 0
     batch = 256 if isinstance(model, Denoises) else 4096
     for first in range(0, known.n, batch):
@@ -178,6 +184,45 @@ def _sample(known: argparse.Namespace, rest: Sequence[str]) -> int:
     recipe = {"entry": known.entry, "seed": seed, "n": known.n, "label": known.label, **values, "version": __version__}
     _write(known.out, np.concatenate(x), entry.where, recipe, entry.labels)
     print(f"\nwrote {known.out}", file=sys.stderr)
+    return 0
+
+
+def _check_out(known: argparse.Namespace, space: Space) -> None:
+    """BadInput where the samples cannot go to what --out names, or a prompt makes no sense."""
+    text = space.kind == "text"
+    if known.out is None and not text:
+        raise BadInput("Say where the samples go: --out grid.png, --out raw.npy or --out a/folder.")
+    suffixes = ("", ".png", ".npy", ".txt") if text else ("", ".png", ".npy")
+    if known.out is not None and known.out.suffix not in suffixes:
+        raise BadInput(f"--out is {', '.join(f'a {suffix}' for suffix in suffixes[1:])} or a folder; got {known.out}.")
+    if known.prompt and not text:
+        raise BadInput("--prompt is for entries that write text.")
+
+
+def _written(
+    known: argparse.Namespace, entry: zoo.Entry, model: GenerativeModel, seed: int, values: dict[str, Any]
+) -> int:
+    """Texts that begin with the prompt: to standard output, one alone as it is written, else into --out."""
+    space, prompt = entry.where, data.encoded(known.prompt, entry.where)
+    length = values.pop("length", options(type(model).sample)["length"].default)
+    total = space.size if space.encoding == "lines" else len(prompt) + length
+    if len(prompt) >= total:
+        raise BadInput(f"A line has {total - 1} characters at most; the prompt has {len(prompt)}. Shorten it.")
+    x, given = torch.zeros(known.n, total, dtype=torch.int64), torch.zeros(known.n, total, dtype=torch.bool)
+    x[:, : len(prompt)], given[:, : len(prompt)] = prompt, True
+    told, stream = "", known.out is None and known.n == 1
+    for frame in zoo.complete(model, x, given, seed, **values):
+        if stream:
+            text = data.decoded(frame.x[0], space)
+            print(text[len(told) :], end="", flush=True)
+            told = text
+    recipe = {"entry": known.entry, "seed": seed, "n": known.n, "prompt": known.prompt, "length": length, **values}
+    texts = [data.decoded(row, space) for row in frame.x.cpu()]
+    if known.out is None:
+        print("" if stream else "\n".join(texts))
+    else:
+        _write(known.out, frame.x.cpu().numpy(), space, recipe | {"label": None, "version": __version__}, ())
+        print(f"wrote {known.out}", file=sys.stderr)
     return 0
 
 
@@ -220,6 +265,9 @@ def _write(out: Path, x: np.ndarray, space: Any, recipe: Mapping[str, Any], labe
         elif out.suffix == ".png":
             out.parent.mkdir(parents=True, exist_ok=True)
             out.write_bytes(render.png(render.grid(_tensor(x), space), recipe))
+        elif out.suffix == ".txt":
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_text("\n".join(data.decoded(row, space) for row in _tensor(x)) + "\n", "utf-8")
         else:
             out.mkdir(parents=True, exist_ok=True)
             for k, row in enumerate(x):
@@ -237,6 +285,8 @@ def _write_one(
     if space.kind == "image":
         own = {**recipe, "seed": seed, "n": 1, "label": label}
         (out / f"{name}.png").write_bytes(render.png(render.picture(_tensor(row), space), own))
+    elif space.kind == "text":
+        (out / f"{name}.txt").write_text(data.decoded(_tensor(row), space), "utf-8")
     else:
         (out / f"{name}.json").write_text(json.dumps({"x": row.tolist(), **recipe, "seed": seed}))
 
@@ -280,8 +330,7 @@ def _figures(shelf: zoo.Shelf, name: str) -> str:
     """The finished evaluation, a line for each row."""
     found = evaluate.read(shelf, name) or {}
     rows = [(row["name"], row["figures"]) for row in found.get("rows", [])]
-    if found.get("likelihood"):
-        rows.append(("likelihood", found["likelihood"]["figures"]))
+    rows += [(part, found[part]["figures"]) for part in ("likelihood", "codes") if found.get(part)]
     return "\n".join(
         f"  {title}: "
         + ", ".join(f"{evaluate.FIGURES[key].title} {evaluate.written(key, cells[key])}" for key in cells)
@@ -289,9 +338,7 @@ def _figures(shelf: zoo.Shelf, name: str) -> str:
     )
 
 
-def _tensor(x: np.ndarray):
-    import torch
-
+def _tensor(x: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(x)
 
 

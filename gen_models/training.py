@@ -45,7 +45,7 @@ class Recipe:
     stages: Mapping[str, Stage]
     batch_size: int = 128
     lr: float | Mapping[str, float] = 1e-3  # per player where they differ
-    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    optimizer: Literal["adamw", "adam", "sgd", "muon"] = "adamw"  # muon: for matrices of linear layers, else AdamW
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
     schedule: Literal["constant", "cosine"] = "cosine"  # after the warm-up; cosine goes to 0 at the stage's end
@@ -93,7 +93,7 @@ class Training:
         self.device = torch.device(device)
         self.teacher = teacher.to(device).eval().requires_grad_(False) if teacher is not None else None
         self._shown = copy.deepcopy(self.model).eval().requires_grad_(False)
-        self._optimizers: dict[str, torch.optim.Optimizer] = {}
+        self._optimizers: dict[str, torch.optim.Optimizer | _Muon] = {}
         self._maximises = isinstance(model, Maximises)
         self.begun = False
         self.position, self.step, self.elapsed = 0, 0, 0.0  # stage, steps and seconds within it
@@ -201,9 +201,11 @@ class Training:
             if self._stage[1].turns.get(player, 1):
                 self._optimizers[player] = self._optimizer(player)
 
-    def _optimizer(self, player: str) -> torch.optim.Optimizer:
+    def _optimizer(self, player: str) -> torch.optim.Optimizer | _Muon:
         recipe, parameters = self.recipe, self._parameters(player)
         lr = recipe.lr[player] if isinstance(recipe.lr, Mapping) else recipe.lr
+        if recipe.optimizer == "muon":
+            return _Muon(self.model.get_submodule(player), parameters, lr, recipe.betas, recipe.weight_decay)
         if recipe.optimizer == "sgd":
             return torch.optim.SGD(parameters, lr, momentum=recipe.betas[0], weight_decay=recipe.weight_decay)
         kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
@@ -267,7 +269,7 @@ class Training:
         self.examples += len(batch.x)
         return len(batch.x)
 
-    def _descend(self, player: str, optimizer: torch.optim.Optimizer, loss: Tensor, done: float) -> None:
+    def _descend(self, player: str, optimizer: torch.optim.Optimizer | _Muon, loss: Tensor, done: float) -> None:
         """A gradient step of this player's parameters alone; a loss that is not finite changes nothing."""
         parameters = self._parameters(player)
         for p, gradient in zip(parameters, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
@@ -320,13 +322,6 @@ def _add(sums: dict[str, list], show: Mapping[str, Tensor]) -> None:
     for figure, value in show.items():
         total = sums.setdefault(figure, [0.0, 0])
         total[0], total[1] = total[0] + value.detach().float().mean(), total[1] + 1
-
-
-def _laid_out(gradient: Tensor | None, parameter: Tensor) -> Tensor | None:
-    """The gradient with the strides of its parameter: fused optimizers walk through both as through plain memory."""
-    if gradient is None or gradient.stride() == parameter.stride():
-        return gradient
-    return torch.empty_like(parameter).copy_(gradient)
 
 
 def _laid_out(gradient: Tensor | None, parameter: Tensor) -> Tensor | None:

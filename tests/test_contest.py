@@ -207,4 +207,6 @@ def test_the_matrix_names_a_panel_or_a_reason(tmp_path):
     assert cells["mixture", "steps"]["panel"] == "rounds"
     assert cells["mixture", "exact"]["panel"] == "density"
     assert not cells["vae", "steps"]["can"]
+    assert cells["autoregressive", "complete"]["panel"] == "complete"
+    assert cells["vqvae", "complete"]["panel"] == "codes"
     assert all(cell["entry"] in zoo.ZOO for cell in cells.values() if cell["can"])

@@ -21,12 +21,16 @@ from toys import lively, small, source_for
 
 from gen_models import checkpoint, data, training, zoo
 from gen_models.interface import (
+    Attends,
     BadInput,
+    Completes,
     Criticises,
     Decodes,
     Denoises,
     Encodes,
     Frame,
+    Predicts,
+    Quantises,
     Range,
     Reconstructs,
     Samples,
@@ -39,6 +43,9 @@ from gen_models.training import Training
 
 ROOT = Path(__file__).resolve().parent.parent
 EVERY = zoo.ZOO | {name: zoo.JUDGES[name] for name in ("judge-mnist-a", "judge-cifar10-b")}
+
+
+FEW = {"steps": 4, "length": 12}  # of denoising, and of characters
 
 
 def able(*abilities: type) -> pytest.MarkDecorator:
@@ -63,9 +70,10 @@ def some(name: str, n: int = 3) -> Tensor:
 
 
 def drawn(model, seeds, label=None, **values) -> list[Frame]:
-    steps = {"steps": 4} if "steps" in options(type(model).sample) else {}
+    known = options(type(model).sample, zoo.limits(model))
+    few = {name: value for name, value in FEW.items() if name in known and not known[name].fixed}
     with torch.no_grad():
-        return list(model.sample(Noise(seeds), label=label, **steps | values))
+        return list(model.sample(Noise(seeds), label=label, **few | values))
 
 
 def values_of(model) -> dict[str, Tensor]:
@@ -110,8 +118,10 @@ def test_only_the_players_parameters_move_in_its_turn(name):
     entry = small(EVERY[name], steps=1)
     for player in entry.model.players:
         others = [other for other in entry.model.players if other != player]
-        stage = dataclasses.replace(entry.recipe.stages["training"], turns=dict.fromkeys(others, 0))
-        recipe = dataclasses.replace(entry.recipe, stages={"training": stage})
+        name, stage = next((k, stage) for k, stage in entry.recipe.stages.items() if stage.turns.get(player, 1))
+        recipe = dataclasses.replace(
+            entry.recipe, stages={name: dataclasses.replace(stage, turns=dict.fromkeys(others, 0))}
+        )
         model = lively(entry)
         before = {key: p.detach().clone() for key, p in model.named_parameters()}
         list(Training(model, source_for(entry), recipe))
@@ -215,9 +225,12 @@ def test_frames_begin_at_nothing_and_end_with_the_sample(name, models):
     assert all(frame.total == total for frame in frames)
     assert frames[0].calls == 0
     assert all(a.calls < b.calls for a, b in itertools.pairwise(frames))
-    assert all(frame.x.shape == (3, *shape) for frame in frames)
+    if len(shape) == 1 and zoo.ZOO[name].where.kind == "text":  # it grows
+        assert all(frame.x.shape == (3, frame.step) for frame in frames)
+    else:
+        assert all(frame.x.shape == (3, *shape) for frame in frames)
     last = frames[-1].x
-    assert last.dtype == torch.float32
+    assert last.dtype == (torch.int64 if zoo.ZOO[name].where.kind == "text" else torch.float32)
     assert last.isfinite().all()
     if zoo.ZOO[name].where.kind == "image":
         assert last.abs().max() <= 1
@@ -272,7 +285,9 @@ def test_classes_are_asked_for_by_rows(name, models):
         return
     one = torch.eye(len(labels))
     mixed = (one[:1] + one[1:2]) / 2
-    pictures = [drawn(model, [1], row)[-1].x for row in (one[:1], one[1:2], mixed, torch.zeros(1, len(labels)), None)]
+    seeds = range(32)  # enough for codes, which are whole numbers, to differ somewhere
+    asked = [row.expand(len(seeds), -1) for row in (one[:1], one[1:2], mixed, torch.zeros(1, len(labels)))]
+    pictures = [drawn(model, seeds, label)[-1].x for label in (*asked, None)]
     assert all(not torch.allclose(a, b) for i, a in enumerate(pictures[:4]) for b in pictures[:i])
     assert torch.equal(pictures[3], pictures[4]), "no label is a zero row"
 
@@ -281,6 +296,83 @@ def test_classes_are_asked_for_by_rows(name, models):
 def test_a_preview_can_be_drawn(name, models):
     picture = zoo.preview(models[name], 3)
     assert min(picture.size) >= 8
+
+
+# ---- symbol by symbol -----------------------------------------------------------------------------------------
+
+
+def beginning(x: Tensor, count: int) -> Tensor:
+    """Which places are the first `count` in the order of writing."""
+    return (torch.arange(x[0].numel()) < count).view(1, *x.shape[1:]).expand_as(x)
+
+
+def symbols(name: str, x: Tensor) -> Tensor:
+    """x as symbols in the order of writing: pixels are black or white."""
+    return x.flatten(1) if zoo.ZOO[name].where.kind == "text" else (x.flatten(1) > 0).long()
+
+
+@able(Completes)
+def test_what_is_known_stays_and_the_rest_is_what_sampling_writes(name, models):
+    model, whole = models[name], drawn(models[name], [7, 8], rows(name, 2))[-1].x
+    count = whole[0].numel() // 2
+    with torch.no_grad():
+        nothing = list(
+            model.complete(whole, torch.zeros_like(whole, dtype=torch.bool), Noise([7, 8]), label=rows(name, 2))
+        )
+        half = list(model.complete(whole, beginning(whole, count), Noise([7, 8]), label=rows(name, 2)))
+        other = list(model.complete(whole, beginning(whole, count), Noise([1, 2]), label=rows(name, 2)))[-1].x
+    assert torch.equal(nothing[-1].x, whole)
+    assert torch.equal(half[-1].x, whole), "an unchanged beginning goes on unchanged"
+    known = beginning(whole, count)
+    assert torch.equal(other[known], whole[known])
+    assert not torch.equal(other, whole)
+
+
+@able(Predicts)
+def test_each_symbol_has_the_probability_that_those_before_it_give_it(name, models):
+    model, x = models[name].double(), some(name, 2)
+    x = x if zoo.ZOO[name].where.kind == "text" else torch.where(x.double() > 0, 1.0, -1.0).double()
+    order = symbols(name, x)
+    try:
+        with torch.no_grad():
+            nats = model.log_probs(x, label=rows(name, 2))
+            for place in (0, 1, order.shape[1] // 2):
+                told = model.next_distribution(order[:, :place], label=rows(name, 2))
+                assert_close(told.exp().sum(1), torch.ones(2, dtype=told.dtype))
+                assert_close(told.gather(1, order[:, place, None])[:, 0], nats[:, place])
+    finally:
+        model.float()
+    assert nats.shape == order.shape
+
+
+@able(Attends)
+def test_a_symbol_looks_back_only(name, models):
+    model, x = models[name], some(name, 2)[:, :9]
+    with torch.no_grad():
+        seen = model.attention(x)
+    assert seen.shape[0] == 2
+    assert seen.shape[3:] == (10, 10)
+    assert_close(seen.sum(-1), torch.ones_like(seen[..., 0]))
+    assert seen.triu(1).abs().max() == 0
+
+
+@able(Quantises)
+def test_codes_make_the_picture_and_known_ones_stay(name, models):
+    model, x = models[name], some(name, 2)
+    with torch.no_grad():
+        tokens = model.tokens(x)
+        filled = list(model.fill(tokens, torch.ones_like(tokens, dtype=torch.bool), Noise([0, 1]), label=rows(name, 2)))
+        part = torch.ones_like(tokens, dtype=torch.bool)
+        part[:, 1:3, 1:3] = False
+        again = list(model.fill(tokens, part, Noise([0, 1]), label=rows(name, 2)))[-1]
+        drawn_ = drawn(model, [0, 1], rows(name, 2))[-1]
+        whole = list(model.fill(tokens, torch.zeros_like(part), Noise([0, 1]), label=rows(name, 2)))[-1]
+        assert_close(model.from_tokens(tokens), model.reconstruct(x))
+    assert tokens.shape == (2, *model.grid)
+    assert 0 <= tokens.min() <= tokens.max() < model.codes
+    assert torch.equal(filled[-1].show["tokens"], tokens)
+    assert torch.equal(again.show["tokens"][part], tokens[part])
+    assert torch.equal(whole.x, drawn_.x), "nothing known is a sample"
 
 
 # ---- the other abilities --------------------------------------------------------------------------------------

@@ -436,7 +436,8 @@ def test_controls_are_put_together_from_all_entries_of_a_set():
 
 def test_nats_of_a_density_do_not_stand_beside_those_of_a_probability():
     cell = {"value": 1.0}
-    density = {"figures": {"nats": cell, "elbo": cell, "bits_per_dim": cell}}
+    density = {"likelihood": {"figures": {"nats": cell, "elbo": cell, "bits_per_dim": cell}}}
     assert evaluate.likely(density) == {"bits_per_dim": cell}
-    assert evaluate.likely({"figures": {"nats": cell, "elbo": cell}}) == {"nats": cell, "elbo": cell}
-    assert evaluate.likely(None) == {}
+    bound = {"likelihood": {"figures": {"nats": cell, "elbo": cell}}}
+    assert evaluate.likely(bound) == {"nats": cell, "elbo": cell}
+    assert evaluate.likely({"likelihood": None, "codes": {"figures": {"mse": cell}}}) == {"mse": cell}

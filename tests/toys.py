@@ -12,6 +12,11 @@ from gen_models import checkpoint, data, zoo
 from gen_models.interface import Batch, Data, GenerativeModel, Space, options
 from gen_models.noise import mixed
 
+NARROW = {
+    "image": {"channels": 8, "hidden": 16, "components": 3, "factors": 2, "codes": 64},
+    "text": {"width": 16, "layers": 1, "heads": 2},
+}
+
 
 class FakePictures:
     """Noise with a class-dependent brightness, in any image space: what a model trains on when only the way counts."""
@@ -34,13 +39,27 @@ class FakePictures:
 
 
 def source_for(entry: zoo.Entry) -> Data:
-    """The entry's own data where it is drawn on the spot, else pictures of the same space."""
+    """The entry's own data where it is drawn on the spot, else pictures or text of the same space."""
+    if entry.where.kind == "text":
+        return fake_text(entry.where)
     return data.load(entry.data) if entry.where.kind == "points" else FakePictures(entry.where)
+
+
+def fake_text(space: Space, windows: int = 20) -> Data:
+    """Random letters as running text, or lines of them, in any space of text."""
+    rng = torch.Generator().manual_seed(mixed("text", *space.shape))
+    if space.encoding == "plain":
+        symbols = torch.randint(len(space.alphabet), (windows * space.size,), generator=rng)
+        return data.text.Text(space, symbols, 3 * space.size, 3 * space.size)
+    letters, most = space.alphabet[1:], space.size - 1
+    drawn = torch.randint(len(letters), (10 * windows, most), generator=rng).tolist()
+    lines = ["".join(letters[k] for k in row[: 1 + i % most]) for i, row in enumerate(drawn)]
+    return data.text.Lines(space, lines, windows, windows)
 
 
 def small(entry: zoo.Entry, steps: int = 6, **recipe: Any) -> zoo.Entry:
     """The entry with narrow layers and a few steps: everything else, turns included, is its own."""
-    narrow = {"channels": 8, "hidden": 16, "components": 3, "factors": 2} if entry.where.kind == "image" else {}
+    narrow = NARROW.get(entry.where.kind, {})
     narrow = {name: value for name, value in narrow.items() if name in options(entry.model.__init__)}
     stages = {name: dataclasses.replace(stage, steps=steps) for name, stage in entry.recipe.stages.items()}
     changed = dataclasses.replace(entry.recipe, stages=stages, **{"batch_size": 4, "warmup": 0} | recipe)

@@ -8,23 +8,28 @@ from gen_models.data.images import in_bytes, in_range
 from gen_models.data.pictures import from_pictures
 from gen_models.data.points import from_points, points_from_csv
 from gen_models.data.reading import picture
+from gen_models.data.text import TEXT_SETS, TextSet, decoded, encoded, from_text, load_text_set, read_text
 from gen_models.interface import BadInput, Data, Space
 
 __all__ = [
     "NAMES",
+    "decoded",
+    "encoded",
     "from_pictures",
     "from_points",
+    "from_text",
     "in_bytes",
     "in_range",
     "load",
     "picture",
     "points_from_csv",
+    "read_text",
     "source_of",
     "space_of",
     "title_of",
 ]
 
-NAMES = (*DENSITIES, *HUB_SETS)
+NAMES = (*DENSITIES, *HUB_SETS, *TEXT_SETS)
 
 
 def space_of(name: str) -> Space:
@@ -45,11 +50,13 @@ def source_of(name: str) -> str:
 def load(name: str) -> Data:
     """The data set, read once per process and from then on kept; BadInput says how to get one that is missing."""
     known = _known(name)
-    return load_hub_set(name) if isinstance(known, HubSet) else known
+    if isinstance(known, HubSet):
+        return load_hub_set(name)
+    return load_text_set(name) if isinstance(known, TextSet) else known
 
 
-def _known(name: str) -> Density | HubSet:
-    known = DENSITIES.get(name) or HUB_SETS.get(name)
+def _known(name: str) -> Density | HubSet | TextSet:
+    known = DENSITIES.get(name) or HUB_SETS.get(name) or TEXT_SETS.get(name)
     if known is None:
         raise BadInput(f"There is no data set {name!r}. Choose one of {', '.join(NAMES)}.")
     return known

@@ -9,10 +9,12 @@ from gen_models.evaluate.running import CONTROLS, SEEDS, N, Step, run
 from gen_models.evaluate.subject import Judges, judges_of
 from gen_models.evaluate.tables import between, controls, fill, likely, markdown
 from gen_models.evaluate.targets import TARGETS, TRIED, verdicts
+from gen_models.evaluate.texts import ORDERS
 
 __all__ = [
     "CONTROLS",
     "FIGURES",
+    "ORDERS",
     "RECORD",
     "SEEDS",
     "TARGETS",

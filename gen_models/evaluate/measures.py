@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from gen_models import metrics
+from gen_models import data, metrics
+from gen_models.evaluate import texts
 from gen_models.evaluate.subject import Drawn, Subject
-from gen_models.interface import Scores
+from gen_models.interface import Quantises, Scores
 from gen_models.noise import Noise, mixed
 
 DRAWS = 1000  # of the importance-weighted bound
@@ -96,6 +97,8 @@ MEASURES: tuple[Measure, ...] = (
     Measure(lambda s: s.pictures and not s.stacked, copies, held=True),
     Measure(lambda s: s.space.kind == "points", energy),
     Measure(lambda s: s.space.kind == "points" and s.source.log_prob is not None, inside),
+    Measure(lambda s: s.space.kind == "text" and s.space.encoding == "plain", texts.stretches, held=True),
+    Measure(lambda s: s.space.kind == "text" and s.space.encoding == "lines", texts.lines, held=True),
 )
 
 
@@ -136,6 +139,9 @@ def likelihood(subject: Subject) -> Iterator[tuple[float, dict[str, Any] | None]
     """One pass over the test set: how much is done, and at last the figures with the words that they need."""
     model: Scores = subject.model
     kind = model.measure(subject.space, subject.entry.config)
+    if kind == "symbols":
+        yield from texts.likelihood(subject)
+        return
     x, dims = subject.source.split("test").x, subject.space.size
     dequantised = kind == "density" and subject.pictures
     draws = 1 if model.exact else DRAWS
@@ -165,13 +171,37 @@ def likelihood(subject: Subject) -> Iterator[tuple[float, dict[str, Any] | None]
 
 
 def _words(model: Scores, kind: str, dequantised: bool, draws: int) -> str:
-    said = [
-        model.how,
-        {"binary": "pixels binarised at random once", "grey": "grey levels", "symbols": "symbols"}.get(kind, ""),
-    ]
+    said = [model.how, {"binary": "pixels binarised at random once", "grey": "grey levels"}.get(kind, "")]
     said.append("uniform dequantisation" if dequantised else "")
     said.append(f"importance-weighted bound with {draws} draws" if draws > 1 else "")
     return "; ".join(word for word in said if word)
+
+
+def quantised(subject: Subject) -> Iterator[tuple[float, dict[str, Any] | None]]:
+    """One pass over the test set for a model that writes pictures in codes: its error, its codebook, its prior."""
+    model: Quantises = subject.model
+    batch, dims = subject.source.split("test"), subject.space.size
+    errors, nats, used = [], [], torch.zeros(model.codes)
+    for first in range(0, len(batch.x), 250):
+        x = batch.x[first : first + 250].to(model.device)
+        label = batch.label[first : first + 250].to(model.device) if model.labels else None
+        with torch.no_grad():
+            tokens = model.tokens(x)
+            again = data.in_range(data.in_bytes(model.from_tokens(tokens).cpu()))
+            nats.append(-model.token_log_probs(tokens, label=label).sum(1).cpu().double())
+        errors.append(((again - x.cpu()) / 2).double().square().flatten(1).sum(1) / dims)
+        used += torch.bincount(tokens.flatten().cpu(), minlength=model.codes)
+        yield (first + len(x)) / len(batch.x), None
+    share = used.double() / used.sum()
+    figures: Cells = {
+        "mse": dict(zip(("value", "se"), metrics.mean_error(torch.cat(errors)), strict=True)),
+        "live": {"value": float((used > 0).double().mean())},
+        "perplexity": {"value": float(torch.exp(-torch.special.xlogy(share, share).sum()))},
+        "code_nats": dict(zip(("value", "se"), metrics.mean_error(torch.cat(nats)), strict=True)),
+    }
+    rows, columns = model.grid
+    words = f"{rows} x {columns} codes of {model.codes}" + (", the class being known" if model.labels else "")
+    yield 1.0, {"figures": figures, "words": words, "n": len(batch.x)}
 
 
 def classified(subject: Subject) -> dict[str, Any]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
 
 from gen_models import zoo
 from gen_models.evaluate import record
-from gen_models.evaluate.measures import classified, likelihood, measured, together
+from gen_models.evaluate.measures import classified, likelihood, measured, quantised, together
 from gen_models.evaluate.subject import APART, FEW, SLOW, Judges, Subject, judges_of, settings, source_of
-from gen_models.interface import BadInput, Classifies, Data, Samples, Scores
+from gen_models.interface import BadInput, Classifies, Data, Quantises, Samples, Scores
 
 CONTROLS = ("real", "copycat", "noise")
 N, SEEDS = 10_000, 3
@@ -46,7 +46,8 @@ def run(
     source = source or source_of(entry)
     judges = judges or (judges_of(shelf, entry.data) if entry.where.kind == "image" else None)
     model = zoo.load(name, shelf, device)
-    subject = Subject(name, entry, model, source, judges, n, seeds)
+    most = len(source.split("test").x) if entry.where.kind == "text" else n  # a text has few windows
+    subject = Subject(name, entry, model, source, judges, min(n, most), seeds)
     _check_judges(subject)
     subject.check()
     kept = None if restart else record.read(shelf, name)
@@ -97,7 +98,9 @@ class _Run:
             for repeat in range(self.subject.seeds):
                 yield from self._part(f"{name}, repeat {repeat}", self._repeat(repeat, values))
         if isinstance(model, Scores):
-            yield from self._part("likelihood", self._likelihood())
+            yield from self._part("likelihood", self._whole(likelihood))
+        if isinstance(model, Quantises):
+            yield from self._part("codes", self._whole(quantised))
         self._save(finished=True)
 
     def _part(self, key: str, work: Iterator[float | Mapping[str, Any]]) -> Iterator[Step]:
@@ -133,8 +136,11 @@ class _Run:
             yield done / subject.many
         yield measured(subject, subject.drawn(torch.cat(parts), subject.asked_labels), slow=self.slow)
 
-    def _likelihood(self) -> Iterator[float | Mapping[str, Any]]:
-        for done, found in likelihood(self.subject):
+    def _whole(
+        self, work: Callable[[Subject], Iterator[tuple[float, dict[str, Any] | None]]]
+    ) -> Iterator[float | Mapping[str, Any]]:
+        """One pass over the test set."""
+        for done, found in work(self.subject):
             yield done if found is None else found
 
     # ---- the record ------------------------------------------------------------------------------------------------
@@ -158,6 +164,8 @@ class _Run:
                 figures = together([parts[name]])
                 rows.append({"name": name, "kind": "control", "n": subject.n, "figures": figures})
         found = self.record | {"rows": rows, "likelihood": parts.get("likelihood"), "finished": finished}
+        if "codes" in parts:
+            found["codes"] = parts["codes"]
         if finished:
             found.pop("parts")
         record.write(self.folder, found)

@@ -19,7 +19,7 @@ SLOW = 0.05  # seconds a sample: slower samplers are judged on fewer
 FEW = 2000  # samples of a slow sampler
 APART = 1_000_000  # between the first seeds of two repeats
 PER_MODE = 2.6  # samples that modes are counted in, times n: 26,000 for n = 10,000, as in the literature
-CHUNK = {"image": 256, "points": 4096}
+CHUNK = {"image": 256, "points": 4096, "text": 256}
 STACKS = {"stacked-mnist": "mnist"}  # sets whose channels are pictures of another set: that set's judges see each
 
 
@@ -34,7 +34,7 @@ class Judges(NamedTuple):
 class Drawn(NamedTuple):
     """A set to measure: x as it would be saved (pictures as bytes), features, the classes asked for, modes' codes."""
 
-    x: Tensor  # (n, *shape): uint8 for pictures, float32 for points
+    x: Tensor  # (n, *shape): uint8 for pictures, float32 for points, int64 for text
     rows: Tensor  # (n, D) features; points are their own
     label: Tensor | None = None  # (n,) classes asked for
     seen: Tensor | None = None  # (n,) classes that the second judge sees; for stacks (2.6 n,) codes 0 .. K^3 - 1
@@ -97,7 +97,7 @@ class Subject:
             raise BadInput(f"--seeds is 1 or more; got {self.seeds}.")
         if not isinstance(self.model, Samples):
             return
-        width = self.rows(self.reference_x[:2]).shape[1]
+        width = 0 if self.space.kind == "text" else self.rows(self.reference_x[:2]).shape[1]
         if self.n <= width:
             raise BadInput(
                 f"{self.n} samples are too few: distances compare the covariances of {width} features, which are "
@@ -185,6 +185,10 @@ class Subject:
                     found.append(answer(part))
         return torch.cat(found)
 
+    def as_bytes(self, x: Tensor) -> Tensor:
+        """Symbols (B, T) as two bytes each, (B, 2 T) uint8."""
+        return x.to(torch.int16).contiguous().view(torch.uint8)
+
     def drawn(self, x: Tensor, label: Tensor | None = None) -> Drawn:
         return Drawn(x[: self.n], self.rows(x[: self.n]), label, self.seen(x))
 
@@ -245,9 +249,11 @@ class Subject:
         return None if label is None or self.asked_labels is None else label[chosen[: self.n]]
 
     def _noise(self, rng: torch.Generator) -> Tensor:
-        """Uniform bytes; for points one Gaussian with the data's mean and deviation."""
+        """Uniform bytes, or symbols; for points one Gaussian with the data's mean and deviation."""
         if self.pictures:
             return torch.randint(256, (self.many, *self.space.shape), generator=rng).byte()
+        if self.space.kind == "text":
+            return torch.randint(len(self.space.alphabet), (self.many, *self.space.shape), generator=rng)
         real = self.reference_x
         return real.mean(0) + real.std(0) * torch.randn(self.n, *self.space.shape, generator=rng)
 

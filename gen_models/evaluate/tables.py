@@ -50,15 +50,15 @@ def _by_data(found: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Mapp
 
 
 def _of_set(data_name: str, group: Mapping[str, Mapping[str, Any]]) -> str:
-    rows: list[tuple[str, Mapping[str, Any], Mapping[str, Any] | None]] = []
+    rows: list[tuple[str, Mapping[str, Any], Mapping[str, Any] | None]] = []  # the evaluation where it is told
     for name, evaluation in group.items():
         models = [row for row in evaluation["rows"] if row["kind"] == "model"]
         for row in models:
             title = name if len(models) == 1 else f"{name}, {row['name']}"
-            rows.append((title, row, evaluation["likelihood"] if row is models[0] else None))
+            rows.append((title, row, evaluation if row is models[0] else None))
     told = (row for evaluation in group.values() for row in evaluation["rows"] if row["kind"] == "control")
     rows += [(f"*{row['name']}*", row, None) for row in controls(told)]
-    cells = [{**row["figures"], **likely(likelihood)} for _, row, likelihood in rows]
+    cells = [{**row["figures"], **likely(evaluation or {})} for _, row, evaluation in rows]
     keys = [key for key in FIGURES if key not in HIDDEN and any(key in cell for cell in cells)]
     head = ["", *(_head(key) for key in keys), "ms a sample", "n"]
     lines = [
@@ -68,9 +68,10 @@ def _of_set(data_name: str, group: Mapping[str, Mapping[str, Any]]) -> str:
     return f"**{data.title_of(data_name)}**\n\n" + _table(head, lines)
 
 
-def likely(likelihood: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The figures of a likelihood that compare: nats of a density over pictures do not, their bits per dimension do."""
-    figures = dict((likelihood or {}).get("figures") or {})
+def likely(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures of one pass over the test set; of pictures' densities not the nats, which do not compare."""
+    figures = dict((evaluation.get("likelihood") or {}).get("figures") or {})
+    figures |= (evaluation.get("codes") or {}).get("figures") or {}
     return {k: v for k, v in figures.items() if k not in ("nats", "elbo") or "bits_per_dim" not in figures}
 
 

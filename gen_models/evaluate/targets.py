@@ -28,7 +28,11 @@ TARGETS: dict[str, tuple[Target, ...]] = {
     "vae-mnist": (Target("nats", 85.0), Target("elbo", 88.5)),
     "gan-mnist": (Target("accuracy", 0.975), Target("coverage", 0.80)),
     "gan-stacked-mnist": (Target("modes", 990), Target("kl", 0.25)),
+    "pixelcnn-mnist": (Target("nats", 83.0),),
+    "transformer-shakespeare": (Target("nats_per_symbol", 1.52),),
+    "transformer-names": (Target("nats_per_symbol", 1.95),),
     "glow-mnist": (Target("bits_per_dim", 1.30),),
+    "vqvae-mnist": (Target("mse", 0.006), Target("live", 0.90), Target("accuracy", 0.96, "guidance 1.5")),
     "diffusion-mnist": (
         Target("accuracy", 0.97, "guidance 1"),
         Target("coverage", 0.90, "guidance 1"),
@@ -86,5 +90,6 @@ def verdicts(name: str, evaluation: Mapping[str, Any]) -> list[Verdict]:
 
 def _cell(evaluation: Mapping[str, Any], target: Target) -> Mapping[str, Any] | None:
     rows = [row for row in evaluation["rows"] if row["kind"] != "control" and target.row in ("", row["name"])]
-    cells = [row["figures"] for row in rows] + [(evaluation.get("likelihood") or {}).get("figures") or {}]
+    cells = [row["figures"] for row in rows]
+    cells += [(evaluation.get(part) or {}).get("figures") or {} for part in ("likelihood", "codes")]
     return next((figures[target.figure] for figures in cells if target.figure in figures), None)

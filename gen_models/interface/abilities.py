@@ -248,6 +248,10 @@ class Quantises(ABC):
         """(B, rows, columns) -> (B, *shape)."""
 
     @abstractmethod
+    def token_log_probs(self, tokens: Tensor, *, label: Tensor | None = None) -> Tensor:
+        """(B, rows, columns) -> (B, cells) nats of each code under the prior, given those before it."""
+
+    @abstractmethod
     def fill(self, tokens: Tensor, known: Tensor, noise: Noise, *, label: Tensor | None = None) -> Iterator[Frame]:
         """Rewrites the cells that are not known (bool, any of them) in raster order; takes the options of `sample`.
 

@@ -5,16 +5,22 @@ Pure functions: rows of any float type in, plain numbers out, float64 inside, on
 
 from gen_models.metrics.counts import LEVELS, bits_per_dim, mean_error, modes_and_kl, modes_covered, wilson
 from gen_models.metrics.differences import energy_distance, frechet, kernel_distance
+from gen_models.metrics.kneser_ney import KneserNey, kneser_ney
 from gen_models.metrics.neighbours import copies, density_coverage, nearer, nearest
+from gen_models.metrics.texts import copied, distinct
 
 __all__ = [
     "LEVELS",
+    "KneserNey",
     "bits_per_dim",
+    "copied",
     "copies",
     "density_coverage",
+    "distinct",
     "energy_distance",
     "frechet",
     "kernel_distance",
+    "kneser_ney",
     "mean_error",
     "modes_and_kl",
     "modes_covered",

@@ -3,6 +3,7 @@
 from gen_models.render.files import data_url, gif, mp4, png, recipe_of, zip_of
 from gen_models.render.pictures import columns_for, difference, grid, picture, sheet, strip
 from gen_models.render.scatter import COLOURS, points
+from gen_models.render.writing import writing
 
 __all__ = [
     "COLOURS",
@@ -18,5 +19,6 @@ __all__ = [
     "recipe_of",
     "sheet",
     "strip",
+    "writing",
     "zip_of",
 ]

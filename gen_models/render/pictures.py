@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gen_models.interface import BadInput, Space
 from gen_models.render.scatter import points
+from gen_models.render.writing import writing
 
 LESS, SAME, MORE = (0, 90, 181), (255, 255, 255), (220, 100, 0)  # apart in blue-yellow and in lightness: safe for all
 
@@ -53,8 +54,10 @@ def grid(
 
     Each is enlarged by `scale`, or by the largest whole number with which the grid fits into `height` pixels. `gap`
     (pixels of the result) and empty cells are transparent, or in the colour `ground`. Points (B, 2) become one scatter
-    plot of all, over those of `real` (N, 2). BadInput when there is nothing to show.
+    plot of all, over those of `real` (N, 2); texts (B, n) one page. BadInput when there is nothing to show.
     """
+    if space.kind == "text":
+        return writing(x, space, size=height or 480, theme=theme, ground=ground)
     if space.kind == "points":
         return points(x.reshape(-1, 2), real=real, size=height or 480, theme=theme, ground=ground)
     pixels = _pixels(x, space, spread)

@@ -84,14 +84,15 @@ def _fields(picked: Picked) -> list[Field]:
 
 
 def entries_of(visits: Visits, visit: Visit | None = None) -> dict[str, list[Picked]]:
-    """The entries that have a checkpoint, by data set, MNIST first: the bundled ones, then those of this visit."""
+    """Entries of pictures or points that have a checkpoint, by data set, MNIST first; then those of this visit."""
     own = visit.shelf.names() if visit else []
     names = [*(name for name in visits.bundled.names() if name not in own), *own]
     found: dict[str, list[Picked]] = {}
     for name in names:
         try:
             picked = visits.picked(name, visit)
-            if picked.entry.family in zoo.FAMILIES and picked.entry.data in data.NAMES:
+            known = picked.entry.family in zoo.FAMILIES and picked.entry.data in data.NAMES
+            if known and picked.space.kind in COUNT:
                 found.setdefault(picked.entry.data, []).append(picked)
         except (BadInput, OSError) as error:
             log.warning("The entry %s cannot be compared: %s", name, error)
@@ -147,7 +148,7 @@ def _real(name: str) -> str | None:
 def _drawn(ask: Ask, device: str) -> Iterator[dict[str, Any] | str]:
     """One entry after another: messages while it is sampled, then all that was drawn so far."""
     start, members, begun = ask.seed, ask.values["entries"], time.monotonic()
-    members = [picked for picked in members if picked.space.kind in COUNT and issubclass(picked.entry.model, Samples)]
+    members = [picked for picked in members if issubclass(picked.entry.model, Samples)]
     if not members:
         raise BadInput("No entry of this data set draws samples.")
     drawn: dict[str, Any] = {}

@@ -10,7 +10,7 @@ from gen_models import evaluate, zoo
 from gen_models.interface import BadInput
 from gen_models.ui.visits import Picked, Visit, card_time
 
-FREE_OF_N = {"kid", "accuracy", "nearer", "copies", "inside", "nats", "elbo", "bits_per_dim"}  # others shift with n
+SHIFTING = {"fd", "density", "coverage", "energy", "modes", "kl", "distinct"}  # with n
 QUALITY = ("fd", "kid", "energy", "kl")  # what the plots show: the first that most entries have
 VARIETY = ("coverage", "modes", "inside")
 CONTROLS = {
@@ -30,6 +30,11 @@ MEASURED = {
         "with others of the same n. ± is a standard deviation over seeds or a standard error, a range is a 95 % "
         "interval, and the rows real, copycat and noise say how far the scale reaches."
     ),
+    "text": (
+        "Samples are compared with the training text, and the test split is read once. ± is a standard deviation over "
+        "seeds or a standard error, a range is a 95 % interval, and the rows real, copycat and noise say what text "
+        "that was never trained on, the training text itself and random characters score."
+    ),
 }
 
 log = logging.getLogger(__name__)
@@ -48,13 +53,14 @@ def group(picked: Picked, visit: Visit | None = None) -> dict[str, Any]:
             return found | {"why": missing(picked, visit)}
         likelihood, finished = evaluation.get("likelihood"), evaluation["finished"]
         parts = {kind: [row for row in evaluation["rows"] if row["kind"] == kind] for kind in ("model", "control")}
-        if not (finished or parts["model"] or likelihood):
+        codes = evaluation.get("codes")
+        if not (finished or parts["model"] or likelihood or codes):
             return found | {"why": f"its evaluation has only begun: python -m gen_models evaluate {name} goes on"}
         return found | {
             "marks": _marks(picked, evaluation),
             "rows": [_row(row) for row in parts["model"]],
             "controls": [_row(row) for row in parts["control"]],
-            "likelihood": _likelihood(likelihood or {}) if likelihood or not finished else None,
+            "likelihood": _likelihood(evaluation) if likelihood or codes or not finished else None,
         }
     except BadInput as error:
         return found | {"why": str(error)}
@@ -93,8 +99,12 @@ def _row(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _likelihood(found: Mapping[str, Any]) -> dict[str, Any]:
-    return {"words": found.get("words", ""), "n": found.get("n"), "cells": _cells(evaluate.likely(found))}
+def _likelihood(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """What one pass over the test set told; `about` says of what."""
+    found = evaluation.get("likelihood") or evaluation.get("codes") or {}
+    about = "Codes" if evaluation.get("codes") else "Likelihood"
+    words = found.get("words", "")
+    return {"words": words, "about": about, "n": found.get("n"), "cells": _cells(evaluate.likely(evaluation))}
 
 
 def _cells(figures: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -143,7 +153,7 @@ def _mark_best(rows: Sequence[dict[str, Any]], likelihoods: Sequence[dict[str, A
     """Marks the best cell of each column; where a figure shifts with n, among the rows of the largest n only."""
     for key, figure in evaluate.FIGURES.items():
         having = [row for row in [*rows, *likelihoods] if key in row["cells"]]
-        if key not in FREE_OF_N and having:
+        if key in SHIFTING and having:
             most = max(row.get("n") or 0 for row in having)
             having = [row for row in having if (row.get("n") or 0) == most]
         values = {row["cells"][key]["value"] for row in having}

@@ -31,6 +31,7 @@ class Panel(NamedTuple):
     needs: tuple[type, ...]
     kinds: frozenset[str]
     mount: Callable[[Tab], None]
+    normal: bool = False  # it draws codes of its own: they must be normal
 
     @property
     def key(self) -> str:
@@ -44,6 +45,8 @@ class Panel(NamedTuple):
         missing = [need.__name__.lower() for need in self.needs if not issubclass(model, need)]
         if missing:
             return f"{self.name} needs a model that {' and '.join(missing)}; {model.__name__} does not."
+        if self.normal and not getattr(model, "normal", True):
+            return f"{self.name} draws codes from a normal distribution; the codes of {model.__name__} are not normal."
         if kind not in self.kinds:
             shows = " and ".join(KINDS[k] for k in KINDS if k in self.kinds)
             return f"{self.name} is for {shows}; this entry makes {KINDS[kind]}."

@@ -15,17 +15,22 @@ import torch
 
 from gen_models import __version__, data
 from gen_models.interface import BadInput, Choices, GenerativeModel, Range, Space, checked
+from gen_models.models.bins import Autoregressive2D
 from gen_models.models.diffusion import DDPM, FlowMatching
 from gen_models.models.factor import MixtureOfFactorAnalyzers
 from gen_models.models.flow import Glow, NeuralSpline, RealNVP
 from gen_models.models.gan import GAN, R3GAN, WGANGP
 from gen_models.models.judge import Judge
 from gen_models.models.mixture import GaussianMixture
+from gen_models.models.pixelcnn import PixelCNN
+from gen_models.models.transformer import Transformer
 from gen_models.models.vae import VAE, BetaVAE
+from gen_models.models.vqvae import VQVAE
 from gen_models.noise import mixed
 from gen_models.training import Recipe, Stage
 
 LARGEST = 3 * 512 * 512  # numbers in one x that a card may ask for
+MOST_SYMBOLS = 8192  # of an alphabet
 
 
 class Family(NamedTuple):
@@ -42,6 +47,8 @@ FAMILIES: dict[str, Family] = {
         Family("mixture", "Mixture", (GaussianMixture, MixtureOfFactorAnalyzers)),
         Family("vae", "VAE", (VAE, BetaVAE)),
         Family("gan", "GAN", (GAN, WGANGP, R3GAN)),
+        Family("autoregressive", "Autoregressive", (PixelCNN, Transformer, Autoregressive2D)),
+        Family("vqvae", "VQ-VAE", (VQVAE,)),
         Family("flow", "Flow", (NeuralSpline, RealNVP, Glow)),
         Family("diffusion", "Diffusion", (FlowMatching, DDPM)),
     )
@@ -86,7 +93,7 @@ def card_of(entry: Entry) -> dict[str, Any]:
     return {"format": 1, "version": __version__} | values | {"model": _class_name(entry.model)}
 
 
-_DIMENSIONS = {"points": 1, "image": 3}
+_DIMENSIONS = {"points": 1, "image": 3, "text": 1}
 
 
 def entry_of(card: Mapping[str, Any]) -> Entry:
@@ -101,6 +108,8 @@ def entry_of(card: Mapping[str, Any]) -> Entry:
         sizes = all(type(n) is int and 0 < n <= 1024 for n in space.shape)
         if len(space.shape) != _DIMENSIONS.get(space.kind) or not sizes or math.prod(space.shape) > LARGEST:
             raise BadInput(f"{space.kind} of shape {space.shape} is beyond what this playground builds")
+        if len(space.alphabet) > MOST_SYMBOLS or len(set(space.alphabet)) < len(space.alphabet):
+            raise BadInput(f"an alphabet of {len(space.alphabet)} symbols, or with repeats, is beyond this playground")
         if card["family"] not in _KNOWN or model not in _KNOWN[card["family"]].models:
             raise BadInput(f"{card['model']} is no model of the family {card['family']!r}")
         known = {name: card.get(name) for name in ("data", "hub", "teacher")}

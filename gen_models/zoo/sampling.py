@@ -13,6 +13,7 @@ from gen_models.interface import (
     BadInput,
     Choices,
     Clusters,
+    Completes,
     Decodes,
     Frame,
     GenerativeModel,
@@ -65,9 +66,33 @@ def sample(
     chosen = checked(type(model).sample, values, limits(model))
     rows = label_rows(model.labels, n, label, first)
     noise = Noise(range(seed, seed + n), model.device)
-    frames = model.sample(noise, label=None if rows is None else rows.to(model.device), **chosen)
+    yield from _stepped(model.sample(noise, label=None if rows is None else rows.to(model.device), **chosen))
+
+
+def complete(
+    model: GenerativeModel,
+    x: Tensor,
+    known: Tensor,
+    seed: int,
+    *,
+    label: str | int | None = None,
+    **values: Any,
+) -> Iterator[Frame]:
+    """Frames of x (n, ...) whose unknown places are filled in, with seeds seed .. seed + n - 1; checked beforehand."""
+    if not isinstance(model, Completes):
+        raise BadInput("This entry does not go on with what is there.")
+    seed = checked_seed(seed, len(x))
+    chosen = checked(type(model).complete, values, limits(model))
+    rows = label_rows(model.labels, len(x), label)
+    noise = Noise(range(seed, seed + len(x)), model.device)
+    rows = None if rows is None else rows.to(model.device)
+    yield from _stepped(model.complete(x.to(model.device), known.to(model.device), noise, label=rows, **chosen))
+
+
+def _stepped(frames: Iterator[Frame]) -> Iterator[Frame]:
+    """The frames, made without gradients; never across a yield: the caller may go on in another thread."""
     while True:
-        with torch.inference_mode():  # never across a yield: the caller may go on in another thread
+        with torch.inference_mode():
             frame = next(frames, None)
         if frame is None:
             return

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from gen_models.interface import BadInput, GenerativeModel, Space, checked, options
+from gen_models.models.bins import Autoregressive2D
 from gen_models.models.diffusion import DDPM, FlowMatching
 from gen_models.models.factor import MixtureOfFactorAnalyzers
 from gen_models.models.flow import Glow, NeuralSpline, RealNVP
 from gen_models.models.gan import GAN, R3GAN, WGANGP
 from gen_models.models.judge import Judge
 from gen_models.models.mixture import GaussianMixture
+from gen_models.models.pixelcnn import PixelCNN
+from gen_models.models.transformer import Transformer
 from gen_models.models.vae import IMPORTANCE, VAE, BetaVAE
+from gen_models.models.vqvae import VQVAE
 from gen_models.training import Recipe, Stage
 from gen_models.zoo.entries import FAMILIES, Entry
 
@@ -31,6 +36,19 @@ _GAME = {"optimizer": "adam", "betas": (0.0, 0.99), "ema": 0.999}
 _POINTS_GAME = {"optimizer": "adam", "betas": (0.0, 0.9), "ema": 0.99, "batch_size": 256}
 
 _EXACT = {"ema": 0.99, "clip": 10.0}
+_CODES = {"optimizer": "muon", "betas": (0.9, 0.99), "weight_decay": 0.05, "clip": 1.0, "precision": "bfloat16"}
+_TEXT = {"optimizer": "muon", "betas": (0.9, 0.95), "weight_decay": 0.1, "clip": 1.0, "precision": "bfloat16"}
+
+
+def _codes(autoencoder: int, prior: int, **values: Any) -> Recipe:
+    """First the codes of pictures, then how they follow each other; so many steps of 64 and of 32 pictures."""
+    stages = {
+        "autoencoder": Stage(autoencoder, turns={"prior": 0}, batch_size=64),
+        "prior": Stage(prior, turns={"autoencoder": 0}),
+    }
+    lr = {"autoencoder": 2e-3, "prior": 5e-3}
+    return Recipe(stages, batch_size=32, lr=lr, warmup=100, ema=0.998, **_CODES | values)
+
 
 ZOO: dict[str, Entry] = {
     "mixture-8gaussians": Entry("mixture", GaussianMixture, "8gaussians", _rounds(200, 50_000), {"components": 8}),
@@ -73,6 +91,14 @@ ZOO: dict[str, Entry] = {
     "gan-8gaussians": Entry(
         "gan", R3GAN, "8gaussians", _recipe(4000, lr=5e-4, **_POINTS_GAME), {"latent_dim": 8, "gamma": 0.2},
     ),
+    "pixelcnn-mnist": Entry(
+        "autoregressive", PixelCNN, "mnist",
+        _recipe(
+            16000, batch_size=32, lr=4e-3, betas=(0.9, 0.99), weight_decay=0.01, warmup=100, clip=50.0, ema=0.999,
+            precision="bfloat16",
+        ),
+        {"channels": 48, "layers": 6, "fold": 4},
+    ),
     "flow-8gaussians": Entry(
         "flow", NeuralSpline, "8gaussians", _recipe(3000, batch_size=512, lr=2e-3, **_EXACT),
         {"layers": 4, "bins": 32, "waves": 8},
@@ -86,6 +112,24 @@ ZOO: dict[str, Entry] = {
         _recipe(5000, batch_size=64, lr=3e-3, betas=(0.9, 0.99), warmup=50, clip=300.0, ema=0.998),
         {"conditional": True},
     ),
+    "transformer-shakespeare": Entry(
+        "autoregressive", Transformer, "tiny-shakespeare",
+        _recipe(3600, batch_size=16, lr=1e-2, warmup=50, ema=0.995, **_TEXT),
+        {"width": 256, "layers": 6, "heads": 4, "dropout": 0.1},
+    ),
+    "transformer-names": Entry(
+        "autoregressive", Transformer, "names", _recipe(3000, batch_size=128, lr=5e-3, warmup=50, ema=0.995, **_TEXT),
+        {"width": 96, "layers": 4, "heads": 4, "dropout": 0.1},
+    ),
+    "autoregressive-8gaussians": Entry(
+        "autoregressive", Autoregressive2D, "8gaussians",
+        _recipe(2000, batch_size=512, lr=5e-3, betas=(0.9, 0.99), ema=0.99), {"bins": 96},
+    ),
+    "vqvae-mnist": Entry("vqvae", VQVAE, "mnist", _codes(3500, 5000), {"conditional": True}),
+    "vqvae-fashion": Entry(
+        "vqvae", VQVAE, "fashion-mnist", _codes(3000, 3500), {"quantiser": "fsq", "conditional": True},
+    ),
+    "vqvae-cifar10": Entry("vqvae", VQVAE, "cifar10", _codes(3000, 3000), {"codes": 256, "conditional": True}),
     "diffusion-mnist": Entry(
         "diffusion", FlowMatching, "mnist",
         _recipe(12000, batch_size=64, lr=3e-3, ema=0.999, precision="bfloat16", **_DENOISER),
@@ -156,6 +200,29 @@ _LIVE: dict[tuple[type[GenerativeModel], str], tuple[dict[str, Any], Recipe]] = 
         {},
         _recipe(300, batch_size=32, lr=3e-3, betas=(0.9, 0.99), warmup=50, clip=300.0, ema=0.99),
     ),
+    (VQVAE, "image"): (
+        {"channels": 16, "hidden": 64, "layers": 3},
+        Recipe(
+            {"autoencoder": Stage(600, turns={"prior": 0}), "prior": Stage(700, turns={"autoencoder": 0})},
+            batch_size=32,
+            lr=4e-3,
+            warmup=50,
+            ema=0.99,
+            **_CODES,
+        ),
+    ),
+    (Transformer, "text"): (
+        {"layers": 3},
+        _recipe(300, batch_size=16, lr=1e-2, warmup=20, ema=0.95, **_TEXT | {"precision": "float32"}),
+    ),
+    (PixelCNN, "image"): (
+        {"channels": 32, "layers": 5},
+        _recipe(500, batch_size=32, lr=6e-3, betas=(0.9, 0.99), warmup=50, clip=100.0, ema=0.98),
+    ),
+    (Autoregressive2D, "points"): (
+        {"bins": 96},
+        _recipe(1500, batch_size=256, lr=5e-3, betas=(0.9, 0.99), ema=0.99),
+    ),
     (FlowMatching, "points"): ({}, _recipe(2000, batch_size=256, lr=3e-3, ema=0.99, **_DENOISER)),
     (FlowMatching, "image"): ({"channels": 16}, _recipe(1100, batch_size=32, lr=4e-3, ema=0.99, **_DENOISER)),
     (DDPM, "points"): ({}, _recipe(2000, batch_size=256, lr=3e-3, ema=0.99, **_DENOISER)),
@@ -189,11 +256,21 @@ def live(
         automatic["conditional"] = bool(space.labels)
     if "likelihood" in possible:
         automatic["likelihood"] = "bernoulli" if space.kind == "image" and space.shape[0] == 1 else "gaussian"
-    stage = recipe.stages["training"]
     recipe = dataclasses.replace(
         recipe,
-        stages={"training": dataclasses.replace(stage, steps=stage.steps if steps is None else steps)},
+        stages=_shared(recipe.stages, steps),
         batch_size=recipe.batch_size if batch_size is None else batch_size,
         lr=recipe.lr if lr is None else lr,
     )
     return Entry(family.key, model, data_name, recipe, checked(model.__init__, automatic | base | config), space)
+
+
+def _shared(stages: Mapping[str, Stage], steps: int | None) -> dict[str, Stage]:
+    """The stages with so many steps in all, at least one each, in the proportion that they have; None: as they are."""
+    if steps is None:
+        return dict(stages)
+    total, found, before = sum(stage.steps for stage in stages.values()), {}, 0
+    for name, stage in stages.items():
+        first, last = (round(steps * done / total) for done in (before, before + stage.steps))
+        found[name], before = dataclasses.replace(stage, steps=max(1, last - first)), before + stage.steps
+    return found

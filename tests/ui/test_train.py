@@ -197,6 +197,39 @@ def test_bad_points_are_named_and_the_good_ones_still_train(page):
     say(page, "vae", "chosen above")
 
 
+def test_a_pasted_text_is_learnt_in_any_script_beside_what_counting_reaches(page):
+    go(page, "autoregressive", "train")
+    choose(page, "autoregressive", data="your own text")
+    begin(page, "autoregressive", text="天地玄黄，宇宙洪荒。🎲", steps=2)
+    say(page, "autoregressive", "at least 640 are needed")
+    begin(page, "autoregressive", text="天地玄黄，宇宙洪荒。🎲\n" * 90, steps=3)
+    say(page, "autoregressive", "chosen above")
+    written = page.locator("#autoregressive-train-text-view").inner_text()
+    assert len(written) > 100
+    assert set(written) <= set("天地玄黄，宇宙洪荒。🎲\n")
+    yardsticks = page.evaluate("Object.keys(gm.trainings['autoregressive-train'].yardsticks)")
+    assert yardsticks == ["Kneser-Ney 7-gram, held out", "uniform"]
+    expect(page.locator("#autoregressive-entries [aria-checked=true]")).to_contain_text("yours, ")
+
+
+def test_lines_are_learnt_one_by_one_and_a_binary_file_is_refused(page):
+    go(page, "autoregressive", "train")
+    choose(page, "autoregressive", data="your own text")
+    file = page.locator("#autoregressive-train-txt")
+    for content, says in ((b"MZ\0\0", "binary file"), (b"\xff\xfea\0", "no text in UTF-8"), (b"", "is empty")):
+        file.set_input_files({"name": "notes.txt", "mimeType": "text/plain", "buffer": content})
+        expect(page.locator("#autoregressive-train-txt-message")).to_contain_text(says)
+    names = "\n".join(["anna", "berta", "clara", "dora", "emma", "frida"] * 20).encode()
+    file.set_input_files({"name": "names.txt", "mimeType": "text/plain", "buffer": names})
+    expect(page.locator("#autoregressive-train-amount")).to_contain_text("characters")
+    page.check("#autoregressive-train-lines")
+    begin(page, "autoregressive", steps=3)
+    say(page, "autoregressive", "chosen above")
+    written = page.locator("#autoregressive-train-text-view").inner_text().split("\n")
+    assert len(written) == 16
+    assert set("".join(written)) <= set("abcdefiklmnort")
+
+
 def test_a_zip_of_pictures_is_learnt_and_a_bad_one_leaves_it_in_place(page):
     go(page, "vae", "train")
     choose(page, "vae", data="your own pictures (zip)")

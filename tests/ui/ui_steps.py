@@ -20,11 +20,15 @@ ENTRIES = (  # small untrained checkpoints stand on the test page's shelf
     "vae-8gaussians",
     "gan-mnist",
     "gan-8gaussians",
+    "pixelcnn-mnist",
     "flow-8gaussians",
     "glow-mnist",
     "mixture-8gaussians",
     "diffusion-mnist",
     "diffusion-8gaussians",
+    "transformer-shakespeare",
+    "transformer-names",
+    "vqvae-mnist",
 )
 PATIENCE = 20_000  # milliseconds
 

@@ -22,7 +22,7 @@ class Ability(NamedTuple):
 
 
 ABILITIES = (
-    Ability("sample", "Sample", (Samples,), ("sample",), "It does not draw samples of its own."),
+    Ability("sample", "Sample", (Samples,), ("sample", "write"), "It does not draw samples of its own."),
     Ability(
         "exact", "Exact likelihood", (Scores,), ("density", "likelihood"),
         "It gives no exact likelihood: at best a bound, or samples alone.", True,
@@ -37,8 +37,14 @@ ABILITIES = (
     ),
     Ability("reconstruct", "Reconstruct", (Reconstructs,), ("reconstruct",), "It does not rebuild a given picture."),
     Ability("interpolate", "Interpolate", (Decodes,), ("interpolate",), "It has no space of codes to walk through."),
-    Ability("complete", "Complete", (), (), "It draws a whole: it was not made to go on from a given part."),
-    Ability("steps", "Step by step", (), ("steps", "layers", "rounds"), "It draws in one go: there is no walk."),
+    Ability(
+        "complete", "Complete", (), ("complete", "write", "codes"),
+        "It draws a whole: it was not made to go on from a given part.",
+    ),
+    Ability(
+        "steps", "Step by step", (), ("steps", "layers", "rounds", "predict", "write", "codes"),
+        "It draws in one go: there is no walk.",
+    ),
     Ability("train", "Train live", (GenerativeModel,), ("train",), ""),
 )  # fmt: skip
 

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from gen_models import __version__, latent, render, zoo
-from gen_models.interface import BadInput, Decodes, Encodes, checked_seed, options
+from gen_models.interface import BadInput, Decodes, Encodes, Samples, checked_seed, options
 from gen_models.noise import Noise
 from gen_models.ui import film, pad
 from gen_models.ui.fields import ANY, Field, check, choice, slider
@@ -103,8 +103,16 @@ def mount(tab: Tab) -> None:
 
 
 def _fields(picked: Picked) -> list[Field]:
+    straight = not getattr(picked.entry.model, "normal", True)  # slerp is for codes around the origin
     fields = [
-        choice("how", "Way", ("slerp", "lerp"), shown=("slerp: along the sphere", "lerp: straight"), info=WAYS),
+        choice(
+            "how",
+            "Way",
+            ("slerp", "lerp"),
+            "lerp" if straight else "slerp",
+            shown=("slerp: along the sphere", "lerp: straight"),
+            info=WAYS,
+        ),
         slider("frames", "Frames", *FRAMES, 60, step=1, info="Of the whole walk."),
         check("loop", "Loop: back to the first key point", True),
     ]
@@ -119,7 +127,7 @@ def _facts(picked: Picked) -> dict[str, Any]:
     """What the browser must know of the entry, and the key points to begin with."""
     model = picked.entry.model
     suits = issubclass(model, Decodes) and picked.space.kind == "image" and picked.name in picked.shelf.names()
-    normal = suits and model.normal
+    normal = suits and (model.normal or issubclass(model, Samples))
     count = len(picked.labels)
     starts = [{"kind": "seed", "seed": k, "label": k % count if count else None} for k in STARTS] if normal else []
     known = pad.props(picked) | {"labels": list(picked.labels), "encodes": suits and issubclass(model, Encodes)}
@@ -166,11 +174,24 @@ def _code(picked: Picked, model: Any, key: Any) -> tuple[Tensor, int]:
         rows = zoo.label_rows(model.labels, 1, own)
         with torch.inference_mode():
             return model.encode(x, label=rows).cpu(), own or 0
-    if not model.normal:
-        raise BadInput("this model's codes are not normal; use pictures.")
     seed = checked_seed(key.get("seed"))
+    if not model.normal:
+        return _encoded_sample(picked, model, seed, key)
     z = _spread(picked, key.get("options")) * Noise([seed]).normal(*model.latent_shape)
     return z, (seed % count if count else 0) if own is None else own
+
+
+def _encoded_sample(picked: Picked, model: Any, seed: int, key: Mapping[str, Any]) -> tuple[Tensor, int]:
+    """The code of what the model draws from a seed: of a model whose codes nobody can draw."""
+    if not (isinstance(model, Samples) and isinstance(model, Encodes)):
+        raise BadInput("this model's codes are not normal; use pictures.")
+    count, own = len(model.labels), key.get("label")
+    label = (seed % count if own is None else own) if count else None
+    known = options(type(model).sample, zoo.limits(model))
+    chosen = {name: value for name, value in dict(key.get("options") or {}).items() if name in known}
+    *_, last = zoo.sample(model, seed, 1, label=label, **chosen)
+    with torch.inference_mode():
+        return model.encode(last.x).cpu(), label or 0
 
 
 def _spread(picked: Picked, chosen: Any) -> float:

@@ -46,7 +46,7 @@ def mount(tab: Tab) -> None:
 def _facts(picked: Picked) -> dict[str, Any]:
     """What the browser must know of the entry before it asks."""
     model, space = picked.entry.model, picked.space
-    suits = issubclass(model, Decodes) and space.kind == "image" and card_time(picked.shelf, picked.name) > 0
+    suits = PANEL.suits(model, space.kind) and card_time(picked.shelf, picked.name) > 0
     return {
         "entry": picked.name if suits else "",
         "labels": list(picked.labels),
@@ -65,8 +65,8 @@ class _Serve:
     def _model(self, visit: Visit, asked: dict) -> tuple[Picked, Any]:
         picked = self.tab.visits.picked(asked.get("entry"), visit)
         model = picked.model()
-        if not isinstance(model, Decodes) or picked.space.kind != "image":
-            raise BadInput(f"{picked.name} has no latent space of pictures; choose another entry.")
+        if not PANEL.suits(type(model), picked.space.kind):
+            raise BadInput(f"{picked.name} has no latent space of pictures to draw from; choose another entry.")
         return picked, model
 
     def open(self, visit: Visit, asked: dict) -> dict[str, Any]:
@@ -167,4 +167,4 @@ def _code(values: Any, model: Any) -> Tensor:
     )
 
 
-PANEL = Panel("Latent", (Decodes,), frozenset({"image"}), mount)
+PANEL = Panel("Latent", (Decodes,), frozenset({"image"}), mount, normal=True)

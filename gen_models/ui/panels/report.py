@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, wait
 from typing import Any
 
 from gen_models.interface import Data
@@ -12,6 +13,7 @@ from gen_models.training import Progress
 from gen_models.ui.panels import sources
 
 CURVE = 300  # points of a curve: beyond, neighbours are averaged
+PATIENCE = 10.0  # seconds that the end of a training waits for its yardsticks
 FILM = 120  # previews kept: beyond, every other one goes
 
 
@@ -84,6 +86,7 @@ class Report:
     def __init__(self, title: str, source: Data, run: str):
         self.head = {"run": run, "kind": source.space.kind, "title": title, "real": sources.real(source)}
         self.film: list[dict[str, Any]] = []
+        self._yardsticks: Future | None = None
         self.curves = Curves()
         self.at, self.total, self.rate, self.seconds, self.done = 0, 1, 0.0, 0.0, 0.0
 
@@ -91,10 +94,12 @@ class Report:
         if progress.total:
             self.at, self.total = progress.step, progress.total
         self.rate, self.seconds, self.done = progress.examples_per_second or self.rate, progress.seconds, progress.done
+        seen = dict(progress.seen or {})
+        held = {"held out": seen.pop("held")} if "held" in seen else {}
         if progress.seen is not None:
-            self.look(progress.seen)
+            self.look(seen)
         if progress.show:
-            self.curves.add(self.at, progress.show)
+            self.curves.add(self.at, {**progress.show, **held})
 
     def look(self, seen: dict[str, Any]) -> None:
         """A preview; a later one of the same step takes its place."""
@@ -104,10 +109,18 @@ class Report:
         if len(self.film) > FILM:
             self.film = self.film[:-1:2] + self.film[-1:]
 
+    def beat(self, yardsticks: Future) -> None:
+        """Lines to stand behind the curves as soon as they are known: {name: value}."""
+        self._yardsticks = yardsticks
+
     def sent(self, phase: str, *, film: bool = False) -> dict[str, Any]:
         """What static/train.js draws: the newest preview, or the whole film when it is over."""
         sent = {"phase": phase, "step": self.at, "total": self.total, "curves": self.curves.sent()}
         sent |= {"rate": self.rate, "left": self.left, "seconds": self.seconds}
+        if film and self._yardsticks is not None:
+            wait([self._yardsticks], PATIENCE)
+        known = self._yardsticks is not None and self._yardsticks.done() and self._yardsticks.exception() is None
+        sent["yardsticks"] = self._yardsticks.result() if known else {}
         return self.head | sent | ({"film": self.film} if film else {"look": self.film[-1] if self.film else None})
 
     @property

@@ -1,9 +1,10 @@
-"""Where training data comes from: sets by name, points that were drawn or pasted, pictures brought as a zip."""
+"""Where training data comes from: sets by name, points that were drawn, text that was pasted, pictures as a zip."""
 
 from __future__ import annotations
 
 import base64
 import dataclasses
+import math
 import shutil
 import threading
 from collections.abc import Callable, Hashable, Mapping
@@ -15,16 +16,18 @@ import torch
 from gradio.utils import get_upload_folder
 from torch import Tensor
 
-from gen_models import data, render, zoo
+from gen_models import data, evaluate, metrics, render, zoo
 from gen_models.interface import BadInput, Data, GenerativeModel, Maximises, Space
 from gen_models.ui.fields import Field, check, choice, number, option_fields, seed, text
 from gen_models.ui.visits import Visit
 
-POINTS, PICTURES = "own-points", "own-pictures"
-TITLES = {POINTS: "your own points", PICTURES: "your own pictures (zip)"}
+POINTS, PICTURES, TEXT = "own-points", "own-pictures", "own-text"
+TITLES = {POINTS: "your own points", PICTURES: "your own pictures (zip)", TEXT: "your own text"}
 SIZES = (28, 32, 64)
+KINDS = ("points", "image", "text")
 HELD = "held-out points of "  # + an entry's name: where a visit keeps those of points that a person brought
 CSV_LIMIT = 4_000_000  # characters
+TEXT_LIMIT = 2_000_000  # characters
 ZIP_LIMIT = 64 << 20  # bytes, as in app.py
 WORDS = {  # a model's option -> its label and what to know about it
     "latent_dim": ("Latent dimensions", "Numbers in a code. 2 gives a plane to click on."),
@@ -39,6 +42,15 @@ WORDS = {  # a model's option -> its label and what to know about it
     "penalty_every": ("Penalty every", "Steps between two penalties: more is faster."),
     "label_dropout": ("Label dropout", "Part of the examples whose class is hidden: guidance needs it."),
     "network": ("Network", ""),
+    "fold": ("Pixels in a cell", "Pixels that are written together: more is faster."),
+    "bins": ("Bins", "On each axis: more are sharper and need more data."),
+    "quantiser": ("Quantiser", "ema learns its codebook; fsq rounds to a fixed grid."),
+    "codes": ("Codes", "Size of the codebook."),
+    "dim": ("Numbers in a code", ""),
+    "width": ("Width", "Numbers that stand for a symbol: more learns better and slower."),
+    "layers": ("Layers", ""),
+    "heads": ("Heads", "Places that a layer can look at at once."),
+    "dropout": ("Dropout", "Part of the activations that is hidden: against learning by heart."),
 }
 
 
@@ -50,6 +62,8 @@ MODELS = {
     "WGANGP": "WGAN-GP",
     "NeuralSpline": "Spline flow",
     "FlowMatching": "Flow matching",
+    "Autoregressive2D": "x, then y, over bins",
+    "VQVAE": "VQ-VAE",
 }
 
 
@@ -58,8 +72,9 @@ MODELS = {
 
 def fields(family: zoo.Family, settings: Mapping[str, Any]) -> list[Field]:
     """The controls of a training: the data set and model of `settings` decide on the others and on their defaults."""
-    titles = [data.title_of(name) for name in data.NAMES] + list(TITLES.values())
-    source = choice("data", "Data", (*data.NAMES, *TITLES), data.NAMES[0], shown=tuple(titles))
+    names = offered(family)
+    titles = [TITLES.get(name) or data.title_of(name) for name in names]
+    source = choice("data", "Data", names, names[0], shown=tuple(titles))
     name = source.option.check(settings.get("data", source.option.default))
     space = space_of(name, settings)
     models = {model.__name__: model for model in zoo.live_models(space.kind) if model in family.models}
@@ -71,6 +86,12 @@ def fields(family: zoo.Family, settings: Mapping[str, Any]) -> list[Field]:
     return [*found, *_recipe(model, space), seed(), *_options(model, space, name)]
 
 
+def offered(family: zoo.Family) -> tuple[str, ...]:
+    """The data that some model of the family can be trained on here."""
+    kinds = {kind for kind in KINDS if any(model in family.models for model in zoo.live_models(kind))}
+    return tuple(name for name in (*data.NAMES, *TITLES) if space_of(name).kind in kinds)
+
+
 def space_of(name: str, settings: Mapping[str, Any] | None = None) -> Space:
     """Where the data's x lives; that of own pictures follows from size and grey of `settings`."""
     if name == POINTS:
@@ -80,6 +101,9 @@ def space_of(name: str, settings: Mapping[str, Any] | None = None) -> Space:
         wanted = settings or {}
         side = size.check(wanted.get("size", size.default))
         return Space("image", (1 if grey.check(wanted.get("grey", grey.default)) else 3, side, side))
+    if name == TEXT:  # its characters are known once it is read
+        lines = bool((settings or {}).get("lines"))
+        return Space("text", (64,), alphabet=("\n", " "), encoding="lines" if lines else "plain")
     return data.space_of(name)
 
 
@@ -99,6 +123,13 @@ def _own(name: str) -> list[Field]:
     if name == PICTURES:
         shown = tuple(f"{size} × {size}" for size in SIZES)
         return [choice("size", "Size in pixels", SIZES, 32, shown=shown), check("grey", "Grey", False)]
+    if name == TEXT:
+        info = "Any language: paste it, or bring a file. The last fifth is held out."
+        lines = "For names, words or verses; else it is one long text."
+        return [
+            text("text", "Text", limit=TEXT_LIMIT, info=info),
+            check("lines", "Each line by itself", False, info=lines),
+        ]
     return []
 
 
@@ -166,7 +197,19 @@ def reading(name: str, values: Mapping[str, Any], visit: Visit) -> Future:
         if path is None:
             raise BadInput("Upload a zip file of pictures first.")
         return OWN.submit(lambda: data.from_pictures(path, size=values["size"], grey=values["grey"]))
+    if name == TEXT:
+        return OWN.submit(lambda: data.from_text(values["text"], lines=values["lines"]))
     return SETS.of(name, lambda: data.load(name))
+
+
+def yardsticks(source: Data) -> dict[str, float]:
+    """What must be beaten on the validation split of a text, in nats per character: counting, and knowing nothing."""
+    space, train, held = source.space, source.split("train").x, source.split("valid").x
+    lines, order = space.encoding == "lines", evaluate.ORDERS[space.encoding]
+    if not lines:
+        train, held = train.flatten(), held.flatten()
+    counted = metrics.kneser_ney(train, held, order, len(space.alphabet), lines=lines)
+    return {f"Kneser-Ney {order}-gram, held out": counted, "uniform": math.log(len(space.alphabet))}
 
 
 def bring(visit: Visit, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -231,14 +274,21 @@ def coded(x: Tensor) -> str:
 
 
 def shown(x: Tensor, space: Space) -> dict[str, Any]:
-    """Samples for static/train.js: coded points, or a picture of a grid."""
+    """Samples for static/train.js: coded points, texts, or a picture of a grid."""
     if space.kind == "points":
         return {"points": coded(x)}
+    if space.kind == "text":
+        return {"texts": [data.decoded(row, space) for row in x.cpu()]}
     sheet, columns = render.sheet([render.picture(row, space) for row in x.cpu()])
     return {"picture": render.data_url(sheet), "columns": columns, "count": len(x), "size": list(space.shape[:0:-1])}
 
 
+def few(space: Space) -> int:
+    """How many examples stand for a set: 1000 points, one long text, or 16 pictures or lines."""
+    return {"points": 1000, "text": 16 if space.encoding == "lines" else 1}.get(space.kind, 16)
+
+
 def real(source: Data) -> dict[str, Any]:
-    """A fixed draw from the data: 1000 points or 16 pictures."""
-    count = 1000 if source.space.kind == "points" else 16
+    """A fixed draw from the data: 1000 points, 16 pictures or lines, or a stretch of a text."""
+    count = few(source.space)
     return shown(source.batch(count, torch.Generator().manual_seed(0)).x, source.space)

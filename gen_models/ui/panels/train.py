@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from gen_models import checkpoint, render, zoo
-from gen_models.interface import BadInput, Data, GenerativeModel, options
+from gen_models.interface import BadInput, Data, GenerativeModel, Predicts, options
 from gen_models.training import Progress
 from gen_models.ui.fields import Field
 from gen_models.ui.live import live
@@ -28,7 +28,9 @@ LANE = 8  # trainings and those that wait with a message; more wait in Gradio's 
 FEW = {  # previews while training, where sampling takes steps
     "image": {"steps": 6, "solver": "dpm++2m", "guidance": 1.0},
     "points": {"steps": 8, "solver": "dpm++2m"},
+    "text": {"length": 160},
 }
+HELD_OUT = 8  # stretches or 128 lines of the validation split, read at every preview of a text
 KEPT = (checkpoint.CARD, checkpoint.WEIGHTS, zoo.PREVIEW)  # what goes into the zip, beside README.md
 HINT = "Press Train and watch it learn. Stop keeps what was learnt."
 README = """# {name}
@@ -90,7 +92,7 @@ def mount(tab: Tab) -> None:
                 tab.visits,
                 events=("choose",),
                 value=None,
-                source=_source({}),
+                source=_source(tab, {}),
                 form=form.id,
                 elem_id=f"{form.id}-view",
             )
@@ -100,7 +102,7 @@ def mount(tab: Tab) -> None:
         settings = settings if isinstance(settings, Mapping) else {}
         try:
             fields = [field.sent() for field in sources.fields(tab.family, settings)]
-            return gr.HTML(fields=fields), gr.HTML(source=_source(settings))
+            return gr.HTML(fields=fields), gr.HTML(source=_source(tab, settings))
         except BadInput as error:
             raise gr.Error(str(error), print_exception=False) from None
 
@@ -110,7 +112,8 @@ def mount(tab: Tab) -> None:
     def work(ask: Ask) -> Iterator[dict[Any, Any] | str]:
         """Trains a model of the family. settings: data, model, steps, batch_size, lr, seed and the model's own options.
 
-        data "own-points" takes csv (one x, y per line). Answers with curves and previews from seeds 0, 1, ..
+        data "own-points" takes csv (one x, y per line); "own-text" takes text, and lines: true where each stands alone.
+        Answers with curves and previews from seeds 0, 1, ..
         """
         ticket = LINE.join()
         try:
@@ -125,13 +128,13 @@ def mount(tab: Tab) -> None:
     tab.choose_trained(done)
 
 
-def _source(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _source(tab: Tab, settings: Mapping[str, Any]) -> dict[str, Any]:
     """What the stage shows before a training: the data."""
-    name = settings.get("data", sources.data.NAMES[0])
+    name = settings.get("data", sources.offered(tab.family)[0])
     space = sources.space_of(name, settings)
     sent = {"name": name, "title": sources.title_of(name), "model": settings.get("model"), "kind": space.kind}
     sent["real"] = None
-    if name in sources.data.NAMES and space.kind == "points":
+    if name in sources.data.NAMES and space.kind == "points":  # others are read when they are needed
         sent["real"] = sources.real(sources.data.load(name))
     return sent
 
@@ -163,6 +166,8 @@ def _train(tab: Tab, form: Form, view: gr.HTML, ask: Ask, source: Data) -> Itera
     entry, visit = _entry(tab, ask, source), ask.visit
     title = f"{sources.model_title(entry.model)} on {sources.title_of(ask.values['data'])}"
     report, looked, name = Report(title, source, ask.run), {}, _name(entry.model, ask)
+    if source.space.kind == "text":
+        report.beat(sources.OWN.submit(sources.yardsticks, source))
     steps = zoo.run(
         entry,
         source,
@@ -171,7 +176,7 @@ def _train(tab: Tab, form: Form, view: gr.HTML, ask: Ask, source: Data) -> Itera
         folder=visit.shelf.root / name,
         resume=False,
         stop_publishes=True,
-        look=_look(looked),
+        look=_look(looked, source),
     )
     trouble, stopped = "", False
     try:
@@ -212,7 +217,8 @@ def _closed(steps: Iterator[Progress]) -> str:
 
 def _entry(tab: Tab, ask: Ask, source: Data) -> zoo.Entry:
     values = ask.values
-    model = next(m for m in tab.family.models if m.__name__ == values.get("model", tab.family.models[0].__name__))
+    models = {m.__name__: m for m in zoo.live_models(source.space.kind) if m in tab.family.models}
+    model = models[values.get("model", next(iter(models)))]
     name = values["data"] if values["data"] in sources.data.NAMES else None
     recipe = {key: values[key] for key in ("steps", "batch_size", "lr") if key in values}
     return zoo.live(model, source.space, name, **recipe, **ask.options)
@@ -232,12 +238,19 @@ def _end(report: Report, phase: str, saved: bool) -> str:
     return f"{what}; the model is chosen above, as yours" if saved else what
 
 
-def _look(looked: dict[str, Any]) -> Callable[[GenerativeModel], dict[str, Any]]:
-    """Previews from seeds 0, 1, ..: 1000 points or 16 pictures, in a few steps where sampling takes steps."""
+def _look(looked: dict[str, Any], source: Data) -> Callable[[GenerativeModel], dict[str, Any]]:
+    """Previews from seeds 0, 1, .., in few steps where sampling takes steps; of text also what held-out text costs."""
+    held = None
+    if source.space.kind == "text":
+        held = source.split("valid").x[: HELD_OUT * (16 if source.space.encoding == "lines" else 1)]
 
     def look(model: GenerativeModel) -> dict[str, Any]:
         looked["model"] = model
-        return _samples(model, few=True)
+        seen = _samples(model, few=True)
+        if held is not None and isinstance(model, Predicts):
+            nats = model.log_probs(held.to(model.device))
+            seen["held"] = float(-nats.sum() / (nats != 0).sum())
+        return seen
 
     return look
 
@@ -251,8 +264,8 @@ def _samples(model: GenerativeModel, *, few: bool) -> dict[str, Any]:
     space, values = model.space, {}
     if few:
         known = options(type(model).sample, zoo.limits(model))
-        values = {k: v for k, v in FEW[space.kind].items() if k in known}
-    *_, last = zoo.sample(model, 0, 1000 if space.kind == "points" else 16, **values)
+        values = {k: v for k, v in FEW[space.kind].items() if k in known and not known[k].fixed}
+    *_, last = zoo.sample(model, 0, sources.few(space), **values)
     return sources.shown(last.x, space)
 
 
@@ -278,4 +291,4 @@ def _packed(visit: Visit, form: Form) -> Path:
     return path
 
 
-PANEL = Panel("Train", (GenerativeModel,), frozenset({"image", "points"}), mount)
+PANEL = Panel("Train", (GenerativeModel,), frozenset({"image", "points", "text"}), mount)

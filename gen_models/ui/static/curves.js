@@ -1,7 +1,8 @@
 /* Curves: named terms over steps on a canvas; thin axes, a label with the last value at the end of each line.
 
    const plot = gm.curves({label: "loss terms", id}); plot.node goes into the page;
-   plot.draw({steps: [..], terms: {name: [..]}, total, cursor}) draws; null values are left out, cursor marks a step. */
+   plot.draw({steps: [..], terms: {name: [..]}, total, cursor, yardsticks: {name: value}}) draws; null values are left
+   out, cursor marks a step, yardsticks are dashed lines with their names. */
 /** Round values of an axis from low to high, logarithmic or not. */
 window.gm.ticks = (low, high, on) => {
   if (on) {
@@ -25,7 +26,8 @@ window.gm.curves = ({ label = "curves", id = "" } = {}) => {
   const toggle = el("button", { type: "button", class: "gm-button gm-tight", id: `${id}-scale`, onclick: () => { log = !logarithmic(); paint(); } });
   const node = el("div", { class: "gm-loss" }, el("div", { class: "gm-loss-head" }, el("b", { text: "Loss terms" }), toggle), canvas);
 
-  const values = () => Object.values(data?.terms ?? {}).flat().filter((y) => y !== null);
+  const bars = () => Object.entries(data?.yardsticks ?? {});
+  const values = () => [...Object.values(data?.terms ?? {}).flat().filter((y) => y !== null), ...bars().map(([, y]) => y)];
   const possible = () => values().length > 0 && values().every((y) => y > 0);
   const logarithmic = () => {
     if (!possible()) return false;
@@ -43,6 +45,7 @@ window.gm.curves = ({ label = "curves", id = "" } = {}) => {
   };
   const span = (on) => { // the first tenth may be far above the rest: a linear axis leaves that out
     const late = Object.values(data.terms).flatMap((ys) => (on ? ys : ys.slice(Math.floor(ys.length / 10)))).filter((y) => y !== null);
+    late.push(...bars().map(([, y]) => y));
     let [low, high] = [Math.min(...late), Math.max(...late)];
     if (low === high) { low -= Math.abs(low) / 2 || 1; high += Math.abs(high) / 2 || 1; }
     if (on) return [low / 1.15, high * 1.15];
@@ -78,6 +81,12 @@ window.gm.curves = ({ label = "curves", id = "" } = {}) => {
     pen.textAlign = "right"; pen.fillText(filled || data ? String(total) : "", left + w, top + h + 16);
     if (!filled) { pen.textAlign = "center"; pen.fillText("The curves appear here while it trains.", left + w / 2, top + h / 2); return; }
     pen.save(); pen.beginPath(); pen.rect(left, top - 4, w + 2, h + 5); pen.clip();
+    pen.setLineDash([5, 4]); pen.lineWidth = 1.25; pen.strokeStyle = pen.fillStyle = muted; pen.textAlign = "right"; pen.textBaseline = "bottom";
+    for (const [name, y] of bars()) {
+      pen.beginPath(); pen.moveTo(left, Y(y)); pen.lineTo(left + w, Y(y)); pen.stroke();
+      pen.fillText(`${name} ${gm.digits(y)}`, left + w - 2, Y(y) - 2);
+    }
+    pen.textBaseline = "middle"; pen.setLineDash([]);
     pen.lineWidth = 1.75; pen.lineJoin = "round";
     for (const { name, color, dash } of shown) {
       pen.strokeStyle = color; pen.setLineDash(dash); pen.beginPath();

@@ -79,7 +79,7 @@
       if (card.why) return element.replaceChildren(el("p", { class: "gm-why", text: card.why }));
       const [group] = card.table.groups;
       const { words, n } = group.likelihood ?? {}, many = n ? `, n = ${n.toLocaleString("en")}` : "";
-      const likelihood = !group.likelihood ? "No likelihood: this model does not give one." : words ? `Likelihood: ${words}${many}.` : "Its likelihood is not measured yet.";
+      const likelihood = !group.likelihood ? "No likelihood: this model does not give one." : words ? `${group.likelihood.about}: ${words}${many}.` : "Its likelihood is not measured yet.";
       return element.replaceChildren(gm.figureTable(card.table, { label: `Figures of ${card.entry}` }),
         el("p", { class: "gm-info gm-likelihood", text: likelihood }),
         card.targets.length ? el("ul", { class: "gm-targets" }, ...card.targets.map((target) => el("li", { class: target.short ? "gm-short" : null, text: `${target.text}${target.text.endsWith(".") ? "" : "."}` }))) : "",

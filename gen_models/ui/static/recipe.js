@@ -19,14 +19,14 @@
   };
   /** Puts entry and controls where a recipe says; resolves to "" or to what went wrong. */
   gm.restore = async (recipe) => {
-    const { entry, version, ...values } = recipe;
+    const { entry, version, panel = "sample", ...values } = recipe;
     const family = Object.keys(gm.entries).find((key) => gm.entries[key].includes(entry))
       ?? Object.keys(gm.strips).find((key) => gm.strips[key].has(entry));
     if (!family) return `This picture was made by ${entry}, which is not in this playground.`;
     if (!(await gm.open(family, entry))) return `${entry} has no checkpoint here, so its settings cannot be used.`;
-    const tab = document.getElementById(`${family}-sample-button`);
+    const place = `${family}-${panel}`, tab = document.getElementById(`${place}-button`);
     tab?.click();
-    const form = await gm.until(() => { const f = gm.forms[`${family}-sample`]; return f?.ready && f.element.isConnected && f.entry() === entry && f; });
+    const form = await gm.until(() => { const f = gm.forms[place]; return f?.ready && f.element.isConnected && f.entry() === entry && f; });
     if (!form) return "The controls did not appear in time: try once more.";
     form.fill({ label: "any", ...values, ...(values.label === null ? { label: "any" } : {}) });
     return "";

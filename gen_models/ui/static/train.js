@@ -21,11 +21,16 @@ window.gm.train = (element, props, server, trigger, watch, upload) => {
   const mode = el("button", { type: "button", class: "gm-button gm-tight", id: `${id}-mode`, onclick: () => { store.drawing = !store.drawing; draw(); } });
   const curves = gm.curves({ label: "loss terms", id });
   const points = gm.drawPoints({ name: `${id}-points`, onchange: (csv) => { gm.forms[id]?.fill({ csv }); points.set(csv); } });
-  const picture = el("div", { class: "gm-plot gm-train-plot" }, canvas, hint);
+  const writing = el("pre", { class: "gm-train-text", id: `${id}-text-view`, hidden: true, tabindex: 0, "aria-label": "text written from fixed seeds" });
+  const picture = el("div", { class: "gm-plot gm-train-plot" }, canvas, writing, hint);
   const zip = el("input", { type: "file", accept: ".zip,application/zip", id: `${id}-zip`, class: "gm-hidden", tabindex: -1, "aria-hidden": "true" });
   const told = el("p", { class: "gm-muted" }), wrong = el("p", { class: "gm-wrong", role: "alert", hidden: true, id: `${id}-zip-message` });
   const choose = el("button", { type: "button", class: "gm-button", text: "Upload a zip of pictures", id: `${id}-upload`, onclick: () => zip.click() });
   const own = el("div", { class: "gm-train-own" }, choose, zip, told, wrong);
+  const txt = el("input", { type: "file", accept: ".txt,.md,.csv,text/*", id: `${id}-txt`, class: "gm-hidden", tabindex: -1, "aria-hidden": "true" });
+  const read = el("button", { type: "button", class: "gm-button", text: "Choose a text file", id: `${id}-read`, onclick: () => txt.click() });
+  const amount = el("p", { class: "gm-muted", id: `${id}-amount` }), misread = el("p", { class: "gm-wrong", role: "alert", hidden: true, id: `${id}-txt-message` });
+  const texts = el("div", { class: "gm-train-brought" }, read, txt, amount, misread);
   const slider = el("input", { type: "range", class: "gm-range", min: 0, max: 0, step: 1, id: `${id}-time`, "aria-label": "training time" });
   const button = (text, onclick) => el("button", { type: "button", class: "gm-button", text, id: `${id}-film-${text.toLowerCase()}`, onclick });
   const play = button("Play", () => start()), halt = button("Pause", () => pause());
@@ -36,7 +41,7 @@ window.gm.train = (element, props, server, trigger, watch, upload) => {
   element.replaceChildren(
     el("div", { class: "gm-facts" }, ...facts.map((f) => f.node)),
     el("div", { class: "gm-train-both" },
-      el("div", { class: "gm-train-seen" }, el("div", { class: "gm-loss-head" }, el("span", { class: "gm-train-title" }, title, legend), mode), own, picture, points.node),
+      el("div", { class: "gm-train-seen" }, el("div", { class: "gm-loss-head" }, el("span", { class: "gm-train-title" }, title, legend), mode), own, texts, picture, points.node),
       curves.node),
     player);
 
@@ -67,21 +72,28 @@ window.gm.train = (element, props, server, trigger, watch, upload) => {
     painted++;
     gm.cloud(canvas, [[real?.points ? gm.pointsOf(real.points) : [], "real", 0.45], [generated?.points ? gm.pointsOf(generated.points) : [], "generated", 0.7]]);
   };
+  const write = (lines) => {
+    writing.hidden = !lines; canvas.hidden = !!lines;
+    if (lines) writing.textContent = lines.join("\n");
+    return !!lines;
+  };
   const paint = () => {
     const v = props.value, film = store.film, running = v && v.run === store.run && film.length && store.hidden !== v.run;
     if (running) {
       const k = store.at ?? film.length - 1, look = film[Math.min(k, film.length - 1)];
-      if (canvas.clientWidth) { if (v.kind === "points") cloud(v.real, look); else grid(look); }
+      if (write(look.texts)) painted++;
+      else if (canvas.clientWidth) { if (v.kind === "points") cloud(v.real, look); else grid(look); }
       canvas.setAttribute("aria-label", `${v.title}: samples from fixed seeds at step ${look.at} of ${v.total}`);
       slider.max = Math.max(0, film.length - 1); slider.value = Math.min(k, film.length - 1);
       slider.style.setProperty("--at", `${film.length > 1 ? (100 * slider.value) / (film.length - 1) : 100}%`);
       slider.setAttribute("aria-valuetext", `step ${look.at}`);
       place.textContent = `step ${look.at}`;
       element.dataset.looks = film.length; element.dataset.at = look.at;
-      curves.draw({ ...gm.plain(v.curves), total: v.total, cursor: store.at === null ? null : look.at });
+      curves.draw({ ...gm.plain(v.curves), total: v.total, yardsticks: gm.plain(v.yardsticks ?? {}), cursor: store.at === null ? null : look.at });
     } else {
       const real = props.source.name === "own-pictures" ? store.real : props.source.real;
-      if (canvas.clientWidth) { if (real?.picture) grid(real); else cloud(real, null); }
+      if (write(real?.texts)) painted++;
+      else if (canvas.clientWidth) { if (real?.picture) grid(real); else cloud(real, null); }
       canvas.setAttribute("aria-label", `${props.source.title}: ${real ? "a sample of the data" : "nothing to show yet"}`);
       place.textContent = ""; slider.max = 0; slider.style.setProperty("--at", "0%");
       curves.draw(null);
@@ -97,7 +109,7 @@ window.gm.train = (element, props, server, trigger, watch, upload) => {
   };
   const draw = () => {
     const v = props.value, busy = v?.phase === "training" && gm.running[id], any = v && store.film.length > 0 && store.hidden !== v.run;
-    const source = props.source, mine = source.name === "own-points" || source.name === "own-pictures";
+    const source = props.source, mine = ["own-points", "own-pictures", "own-text"].includes(source.name);
     const drawing = mine && !busy && (store.drawing || !any);
     const bare = !any && !source.real && !(source.name === "own-pictures" && store.real);
     facts[0].value.textContent = any ? `${v.step} of ${v.total}` : "–";
@@ -106,13 +118,16 @@ window.gm.train = (element, props, server, trigger, watch, upload) => {
     title.textContent = drawing ? source.title : any ? v.title : source.title;
     legend.replaceChildren(...((any ? v.kind : source.kind) === "points" && !drawing ? [dot("real", "real"), any ? dot("generated", "generated") : null].filter(Boolean) : []));
     mode.hidden = !mine || busy || !any;
-    mode.textContent = drawing ? "Show the training" : source.name === "own-points" ? "Draw points" : "Choose pictures";
+    mode.textContent = drawing ? "Show the training" : { "own-points": "Draw points", "own-text": "Choose a text" }[source.name] ?? "Choose pictures";
     picture.hidden = drawing && source.name === "own-points";
     points.node.hidden = !(drawing && source.name === "own-points");
     own.hidden = !(drawing && source.name === "own-pictures");
+    texts.hidden = !(drawing && source.name === "own-text");
+    const length = values().text?.length ?? 0;
+    amount.textContent = length ? `${length.toLocaleString("en")} characters` : "A text in any language, up to 2 MB: the longer, the better. Or drop it here.";
     told.textContent = store.line || "A .zip of PNG or JPEG files, 64 MB at most. Folders in it become classes. Or drop it here.";
     hint.hidden = !bare;
-    hint.textContent = source.name === "own-pictures" ? "Your pictures appear here." : source.kind === "points" ? "" : `16 samples appear here while it learns ${source.title}.`;
+    hint.textContent = source.name === "own-pictures" ? "Your pictures appear here." : source.kind === "points" ? "" : source.kind === "text" ? "What it writes appears here while it learns." : `16 samples appear here while it learns ${source.title}.`;
     paint();
   };
   const seconds = (s) => (s < 100 ? `${Math.ceil(s)} s` : `${Math.round(s / 60)} min`);
@@ -143,6 +158,7 @@ window.gm.train = (element, props, server, trigger, watch, upload) => {
   const news = () => {
     const v = props.value;
     if (!v) return draw();
+    store.yardsticks = gm.plain(v.yardsticks ?? {});
     if (v.run !== store.run) { pause(); Object.assign(store, { run: v.run, film: [], at: null, drawing: false }); sheets.clear(); }
     if (v.film) { const kept = store.at === null ? null : store.film[store.at]?.at; store.film = gm.plain(v.film); store.at = kept === null ? null : Math.max(0, store.film.findIndex((look) => look.at >= kept)); }
     else if (v.look && store.film.at(-1)?.at !== v.look.at) {
@@ -154,7 +170,7 @@ window.gm.train = (element, props, server, trigger, watch, upload) => {
 
   /* ---- the data that is chosen ---- */
   const values = () => gm.forms[id]?.value() ?? {};
-  const shape = (now) => JSON.stringify([now.data, now.model, now.size, now.grey]);
+  const shape = (now) => JSON.stringify([now.data, now.model, now.size, now.grey, now.lines]);
   let known = null;
   const follow = () => {
     const form = gm.forms[id];
@@ -163,6 +179,7 @@ window.gm.train = (element, props, server, trigger, watch, upload) => {
     const off = form.on((now, name) => {
       if (!element.isConnected) return off();
       if (name === "csv") points.set(now.csv ?? "");
+      if (name === "text") draw();
       if (shape(now) === known) return;
       known = shape(now);
       if (name === "data") { store.drawing = true; if (!gm.running[id]) { pause(); store.hidden = props.value?.run ?? null; } }
@@ -193,6 +210,22 @@ window.gm.train = (element, props, server, trigger, watch, upload) => {
   zip.onchange = () => { bring(zip.files[0]); zip.value = ""; };
   own.ondragover = (event) => event.preventDefault();
   own.ondrop = (event) => { event.preventDefault(); bring(event.dataTransfer.files[0]); };
+
+  const spell = async (file) => {
+    if (!file) return;
+    misread.hidden = true;
+    const fail = (text) => { misread.textContent = text; misread.hidden = false; };
+    if (!file.size) return fail(`${file.name} is empty. Choose a text file with something in it.`);
+    if (file.size > 2e6) return fail(`${file.name} is larger than 2 MB. Bring a part of it.`);
+    let found = "";
+    try { found = new TextDecoder("utf-8", { fatal: true }).decode(await file.arrayBuffer()); } catch { return fail(`${file.name} is no text in UTF-8. Save it as plain text in UTF-8.`); }
+    if (found.includes("\0")) return fail(`${file.name} is a binary file, not a text. Choose a plain text file.`);
+    gm.forms[id]?.fill({ text: found });
+    draw();
+  };
+  txt.onchange = () => { spell(txt.files[0]); txt.value = ""; };
+  texts.ondragover = (event) => event.preventDefault();
+  texts.ondrop = (event) => { event.preventDefault(); spell(event.dataTransfer.files[0]); };
 
   const again = () => { if (!element.isConnected) { document.removeEventListener("gm:theme", again); watcher.disconnect(); } else paint(); };
   const watcher = new ResizeObserver(paint);
