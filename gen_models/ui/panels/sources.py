@@ -124,7 +124,7 @@ def _own(name: str) -> list[Field]:
         shown = tuple(f"{size} × {size}" for size in SIZES)
         return [choice("size", "Size in pixels", SIZES, 32, shown=shown), check("grey", "Grey", False)]
     if name == TEXT:
-        info = "Any language: paste it, or bring a file. The last fifth is held out."
+        info = "Any language: paste it, or bring a file. A fifth of it is held out."
         lines = "For names, words or verses; else it is one long text."
         return [
             text("text", "Text", limit=TEXT_LIMIT, info=info),
