@@ -61,8 +61,9 @@ def app_url(page_shelf, tmp_path_factory) -> Iterator[str]:
         port = probe.getsockname()[1]
     log = tmp_path_factory.mktemp("log") / "server"
     command = [sys.executable, "app.py", "--port", str(port), "--device", "cpu", "--checkpoints", str(page_shelf.root)]
+    env = os.environ | {"PYTHONUNBUFFERED": "1"}  # its log is read while it runs
     with log.open("w") as out:
-        server = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, env=dict(os.environ))
+        server = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, env=env)
     try:
         deadline = time.monotonic() + 90
         while "Running on" not in log.read_text():
