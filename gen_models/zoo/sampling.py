@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -23,6 +23,8 @@ from gen_models.interface import (
     checked_seed,
 )
 from gen_models.noise import Noise
+
+Made = TypeVar("Made")
 
 
 def label_rows(labels: Sequence[str], n: int, label: str | int | None = None, first: int = 0) -> Tensor | None:
@@ -66,7 +68,7 @@ def sample(
     chosen = checked(type(model).sample, values, limits(model))
     rows = label_rows(model.labels, n, label, first)
     noise = Noise(range(seed, seed + n), model.device)
-    yield from _stepped(model.sample(noise, label=None if rows is None else rows.to(model.device), **chosen))
+    yield from stepped(model.sample(noise, label=None if rows is None else rows.to(model.device), **chosen))
 
 
 def complete(
@@ -86,11 +88,11 @@ def complete(
     rows = label_rows(model.labels, len(x), label)
     noise = Noise(range(seed, seed + len(x)), model.device)
     rows = None if rows is None else rows.to(model.device)
-    yield from _stepped(model.complete(x.to(model.device), known.to(model.device), noise, label=rows, **chosen))
+    yield from stepped(model.complete(x.to(model.device), known.to(model.device), noise, label=rows, **chosen))
 
 
-def _stepped(frames: Iterator[Frame]) -> Iterator[Frame]:
-    """The frames, made without gradients; never across a yield: the caller may go on in another thread."""
+def stepped(frames: Iterator[Made]) -> Iterator[Made]:
+    """What a model makes step by step, without gradients; not across a yield: the caller may change its thread."""
     while True:
         with torch.inference_mode():
             frame = next(frames, None)

@@ -147,13 +147,8 @@ def _filled(ask: Ask, model: Any, tokens: Tensor, marked: Tensor) -> Iterator[Fr
     if label != NONE:
         rows = zoo.label_rows(model.labels, n, None if label == ANY else label).to(model.device)
     tokens, known = (x.to(model.device).expand(n, -1, -1) for x in (tokens, ~marked))
-    frames = model.fill(tokens, known, Noise(range(first, first + n), model.device), label=rows, **ask.options)
-    while True:
-        with torch.inference_mode():  # never across a yield: the caller may go on in another thread
-            frame = next(frames, None)
-        if frame is None:
-            return
-        yield frame
+    noise = Noise(range(first, first + n), model.device)
+    return zoo.stepped(model.fill(tokens, known, noise, label=rows, **ask.options))
 
 
 class _Rewriting:

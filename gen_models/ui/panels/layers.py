@@ -187,7 +187,7 @@ def _followed(run: Through, ask: Ask, device: str) -> Iterator[str]:
     rows = zoo.label_rows(model.labels, run.count, ask.label)
     z = Noise(range(run.seed, run.seed + run.count), device).normal(*model.latent_shape)
     z = z.to(device) * run.options.get("temperature", 1.0)
-    for k, x in enumerate(_stations(model.path(_with_mesh(z, run.points, REACH), label=_moved(rows, device)))):
+    for k, x in enumerate(zoo.stepped(model.path(_with_mesh(z, run.points, REACH), label=_moved(rows, device)))):
         _keep(run.forth, x, run)
         yield f"layer {k}, towards data"
     x, rows = _held_out(run, ask, model)
@@ -195,22 +195,13 @@ def _followed(run: Through, ask: Ask, device: str) -> Iterator[str]:
         return
     x = x.to(device)
     for k, y in enumerate(
-        _stations(model.path_back(_with_mesh(x, run.points, film.LIMIT), label=_moved(rows, device)))
+        zoo.stepped(model.path_back(_with_mesh(x, run.points, film.LIMIT), label=_moved(rows, device)))
     ):
         _keep(run.back, y, run)
         yield f"layer {k}, towards noise"
     z = run.back.stations[-1].view(len(x), *model.latent_shape).to(device)
-    *_, again = _stations(model.path(z, label=_moved(rows, device)))
+    *_, again = zoo.stepped(model.path(z, label=_moved(rows, device)))
     run.error = float((again - x).abs().max())
-
-
-def _stations(path: Iterator[Tensor]) -> Iterator[Tensor]:
-    while True:
-        with torch.inference_mode():  # never across a yield: the caller may go on in another thread
-            x = next(path, None)
-        if x is None:
-            return
-        yield x
 
 
 def _moved(rows: Tensor | None, device: str) -> Tensor | None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from gen_models import data
+from gen_models import data, zoo
 from gen_models.interface import BadInput, Completes, Frame, GenerativeModel, Option, Range, Scores
 from gen_models.noise import Noise
 from gen_models.ui import pad
@@ -136,12 +136,7 @@ def frames(
 ) -> Iterator[Frame]:
     """The model's frames from the first `count` pixels of x on, on the CPU."""
     known = known_until(x, count).to(model.device)
-    steps = model.complete(x.to(model.device), known, noise, label=label, **options)
-    while True:
-        with torch.inference_mode():  # never across a yield: the caller may go on in another thread
-            frame = next(steps, None)
-        if frame is None:
-            return
+    for frame in zoo.stepped(model.complete(x.to(model.device), known, noise, label=label, **options)):
         yield frame._replace(x=frame.x.cpu())
 
 

@@ -78,16 +78,8 @@ def mount(tab: Tab) -> None:
             with gr.Column(elem_classes="gm-behind"):
                 downloads(form, {title: _maker(form.id, make) for title, make in files.items()})
 
-    def choose(settings: Any) -> tuple[gr.HTML, gr.HTML]:
-        settings = settings if isinstance(settings, Mapping) else {}
-        try:
-            found = [field.sent() for field in fields(tab.family, settings)]
-            return gr.HTML(fields=found), gr.HTML(source=_source(settings))
-        except BadInput as error:
-            raise gr.Error(str(error), print_exception=False) from None
-
     quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    view.choose(choose, [form.view], [form.view, view], **quiet)
+    view.choose(_chooser(tab), [form.view], [form.view, view], **quiet)
 
     def work(ask: Ask) -> Iterator[dict[Any, Any] | str]:
         """Expectation maximisation on points, every round kept. settings: data, components, init, seed, rounds and the
@@ -114,6 +106,18 @@ def mount(tab: Tab) -> None:
 
     form.job(work, [view], api_name=f"{tab.family.key}_rounds")
     chooser.job(compare, [bic], [form.view], api_name=f"{tab.family.key}_choose_k")
+
+
+def _chooser(tab: Tab):
+    def choose(settings: Any) -> tuple[gr.HTML, gr.HTML]:
+        settings = settings if isinstance(settings, Mapping) else {}
+        try:
+            found = [field.sent() for field in fields(tab.family, settings)]
+            return gr.HTML(fields=found), gr.HTML(source=_source(settings))
+        except BadInput as error:
+            raise gr.Error(str(error), print_exception=False) from None
+
+    return choose
 
 
 def fields(family: zoo.Family, settings: Mapping[str, Any]) -> list[Field]:

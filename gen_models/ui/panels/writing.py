@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gen_models import __version__, data
+from gen_models import __version__, data, zoo
 from gen_models.interface import BadInput, Completes, GenerativeModel, Option, Predicts, Range, checked_seed
 from gen_models.noise import Noise
 from gen_models.ui.fields import Field, number, option_fields, seed, text
@@ -258,12 +258,7 @@ def _frames(ask: Ask, model: GenerativeModel, task: Task) -> Iterator[Tensor]:
     known[:, : task.known] = True
     seeds = range(ask.seed + task.first, ask.seed + task.first + len(task.x))
     x, known = task.x.to(model.device), known.to(model.device)
-    frames = model.complete(x, known, Noise(seeds, model.device), **ask.options)
-    while True:
-        with torch.inference_mode():  # never across a yield
-            frame = next(frames, None)
-        if frame is None:
-            return
+    for frame in zoo.stepped(model.complete(x, known, Noise(seeds, model.device), **ask.options)):
         yield frame.x.cpu()
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from gen_models.interface import BadInput, Batch, Data, GenerativeModel, Maximises, Turn
 from gen_models.noise import mixed
+from gen_models.training.muon import Muon
 
 REPORT = 0.1  # seconds between two reports, at least
 LOOK = 0.25  # seconds between two looks, at least
@@ -93,7 +94,7 @@ class Training:
         self.device = torch.device(device)
         self.teacher = teacher.to(device).eval().requires_grad_(False) if teacher is not None else None
         self._shown = copy.deepcopy(self.model).eval().requires_grad_(False)
-        self._optimizers: dict[str, torch.optim.Optimizer | _Muon] = {}
+        self._optimizers: dict[str, torch.optim.Optimizer | Muon] = {}
         self._maximises = isinstance(model, Maximises)
         self.begun = False
         self.position, self.step, self.elapsed = 0, 0, 0.0  # stage, steps and seconds within it
@@ -201,11 +202,11 @@ class Training:
             if self._stage[1].turns.get(player, 1):
                 self._optimizers[player] = self._optimizer(player)
 
-    def _optimizer(self, player: str) -> torch.optim.Optimizer | _Muon:
+    def _optimizer(self, player: str) -> torch.optim.Optimizer | Muon:
         recipe, parameters = self.recipe, self._parameters(player)
         lr = recipe.lr[player] if isinstance(recipe.lr, Mapping) else recipe.lr
         if recipe.optimizer == "muon":
-            return _Muon(self.model.get_submodule(player), parameters, lr, recipe.betas, recipe.weight_decay)
+            return Muon(self.model.get_submodule(player), parameters, lr, recipe.betas, recipe.weight_decay)
         if recipe.optimizer == "sgd":
             return torch.optim.SGD(parameters, lr, momentum=recipe.betas[0], weight_decay=recipe.weight_decay)
         kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
@@ -269,7 +270,7 @@ class Training:
         self.examples += len(batch.x)
         return len(batch.x)
 
-    def _descend(self, player: str, optimizer: torch.optim.Optimizer | _Muon, loss: Tensor, done: float) -> None:
+    def _descend(self, player: str, optimizer: torch.optim.Optimizer | Muon, loss: Tensor, done: float) -> None:
         """A gradient step of this player's parameters alone; a loss that is not finite changes nothing."""
         parameters = self._parameters(player)
         for p, gradient in zip(parameters, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
@@ -331,52 +332,11 @@ def _laid_out(gradient: Tensor | None, parameter: Tensor) -> Tensor | None:
     return torch.empty_like(parameter).copy_(gradient)
 
 
-class _Muon:
-    """Muon for the matrices of linear layers, AdamW for the rest (embeddings, vectors, convolutions), as one optimizer.
-
-    Muon's steps are scaled to the size that AdamW's have, so that one learning rate serves both.
-
-    Muon: An Optimizer for Hidden Layers in Neural Networks (Jordan et al., 2024); the scale as in Muon is Scalable for
-    LLM Training (Liu et al., 2025), arXiv 2502.16982.
-    """
-
-    def __init__(
-        self,
-        module: nn.Module,
-        parameters: list[nn.Parameter],
-        lr: float,
-        betas: tuple[float, float],
-        weight_decay: float,
-    ):
-        if not hasattr(torch.optim, "Muon"):
-            raise BadInput(f"Muon needs PyTorch 2.9 or newer, here is {torch.__version__}: choose adamw.")
-        linear = {id(part.weight) for part in module.modules() if isinstance(part, nn.Linear)}
-        matrices = [p for p in parameters if id(p) in linear]
-        rest = [p for p in parameters if id(p) not in linear]
-        self.parts: list[torch.optim.Optimizer] = []
-        if matrices:
-            self.parts.append(torch.optim.Muon(matrices, lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"))
-        if rest:
-            self.parts.append(torch.optim.AdamW(rest, lr, betas=betas, weight_decay=weight_decay, fused=True))
-
-    @property
-    def param_groups(self) -> list[dict[str, Any]]:
-        return [group for part in self.parts for group in part.param_groups]
-
-    def step(self) -> None:
-        for part in self.parts:
-            part.step()
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        for part in self.parts:
-            part.zero_grad(set_to_none)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {type(part).__name__: part.state_dict() for part in self.parts}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        for part in self.parts:
-            part.load_state_dict(state[type(part).__name__])
+def _laid_out(gradient: Tensor | None, parameter: Tensor) -> Tensor | None:
+    """The gradient with the strides of its parameter: fused optimizers walk through both as through plain memory."""
+    if gradient is None or gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)
 
 
 class _Clock:
