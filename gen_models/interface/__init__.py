@@ -2,6 +2,7 @@
 
 from gen_models.interface.abilities import (
     Attends,
+    AttendsWithin,
     Classifies,
     Clusters,
     Completes,
@@ -22,6 +23,7 @@ from gen_models.interface.abilities import (
     Scores,
     State,
     Transforms,
+    Translates,
     Turn,
     at_once,
 )
@@ -42,6 +44,7 @@ from gen_models.interface.spaces import (
 
 __all__ = [
     "Attends",
+    "AttendsWithin",
     "BadInput",
     "Batch",
     "Choices",
@@ -69,6 +72,7 @@ __all__ = [
     "Space",
     "State",
     "Transforms",
+    "Translates",
     "Turn",
     "at_once",
     "checked",

@@ -209,7 +209,8 @@ class Completes(Samples):
         """x (B, *shape), known (B, *shape) bool; takes the options of `sample`, which is this with nothing known.
 
         Pictures hold 0 where nothing stands yet. Text may have any length n: the first frame's x is the known prefix,
-        each later one is longer, the last is all n symbols.
+        each later one is longer, the last is all n symbols. Of music x is the opening, all of it known, and the option
+        `bars` says how long the piece becomes.
         """
 
 
@@ -231,6 +232,22 @@ class Attends(ABC):
     @abstractmethod
     def attention(self, x: Tensor, *, label: Tensor | None = None) -> Tensor:
         """(B, n) symbols -> (B, layers, heads, n + 1, n + 1): row i looks at columns 0..i, of which 0 is the start."""
+
+
+class AttendsWithin(Decodes):
+    """Attends to other places of the picture while it draws it."""
+
+    @abstractmethod
+    def attention_maps(self, z: Tensor, *, label: Tensor | None = None) -> Mapping[str, Tensor]:
+        """By layer, (B, heads, h, w, h', w'): where each of h x w places looks, of h' x w'; sums to 1 over those."""
+
+
+class Translates(ABC):
+    """Redraws what lies in one domain of its space as if it lay in the other."""
+
+    @abstractmethod
+    def translate(self, x: Tensor, to: Literal["A", "B"]) -> Tensor:
+        """(B, *shape) of the other domain -> (B, *shape); A and B are `space.domains[0]` and `[1]`."""
 
 
 class Quantises(ABC):

@@ -24,7 +24,8 @@ class Space:
     alphabet: tuple[str, ...] = ()  # symbols of discrete x
     labels: tuple[str, ...] = ()  # class names when the data has classes
     domains: tuple[str, ...] = ()  # two names when the data is two unpaired sets
-    encoding: Literal["plain", "lines", "events", "tokens"] = "plain"  # lines: text that ends at its first alphabet[0]
+    encoding: Literal["plain", "lines", "events", "tokens"] = "plain"  # lines: text that ends at its first alphabet[0];
+    # events and tokens: music, as gen_models.music says
 
     @property
     def size(self) -> int:
