@@ -21,7 +21,7 @@ os.environ.update(  # before anything imports the libraries that read them once
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
-from toys import FakePictures, put_on_shelf, small  # noqa: E402
+from toys import FakePictures, lively, put_on_shelf, small  # noqa: E402
 
 from gen_models import zoo  # noqa: E402
 from gen_models.interface import Space  # noqa: E402
@@ -50,3 +50,9 @@ def shelf(shelf_folder, tmp_path) -> zoo.Shelf:
     root = tmp_path / "checkpoints"
     shutil.copytree(shelf_folder, root)
     return zoo.Shelf(root)
+
+
+@pytest.fixture(scope="session")
+def models() -> dict[str, object]:
+    """A small model of every entry, with nothing at zero; whoever changes one puts it back."""
+    return {name: lively(small(entry)) for name, entry in zoo.ZOO.items()}

@@ -3,7 +3,7 @@
 from gen_models.zoo.arena import Contest, Contestant, Setting
 from gen_models.zoo.entries import FAMILIES, JUDGE, Entry, Family, build, card_of, entry_of
 from gen_models.zoo.running import STATE, run
-from gen_models.zoo.sampling import complete, decoded, label_rows, limits, preview, sample, stepped
+from gen_models.zoo.sampling import complete, decoded, few, label_rows, limits, preview, sample, stepped
 from gen_models.zoo.shelf import BUNDLED, BUNDLED_ROOT, PREVIEW, Shelf, forget, load
 from gen_models.zoo.table import JUDGES, ZOO, live, live_models
 
@@ -27,6 +27,7 @@ __all__ = [
     "complete",
     "decoded",
     "entry_of",
+    "few",
     "forget",
     "label_rows",
     "limits",

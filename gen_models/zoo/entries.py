@@ -93,7 +93,8 @@ def card_of(entry: Entry) -> dict[str, Any]:
     return {"format": 1, "version": __version__} | values | {"model": _class_name(entry.model)}
 
 
-_DIMENSIONS = {"points": 1, "image": 3, "text": 1}
+_DIMENSIONS = {("points", "plain"): 1, ("image", "plain"): 3, ("text", "plain"): 1, ("text", "lines"): 1}
+_DIMENSIONS |= {("music", "events"): 2, ("music", "tokens"): 1}
 
 
 def entry_of(card: Mapping[str, Any]) -> Entry:
@@ -105,11 +106,7 @@ def entry_of(card: Mapping[str, Any]) -> Entry:
         recipe["stages"] = {name: Stage(**stage) for name, stage in recipe["stages"].items()}
         recipe["betas"] = tuple(recipe["betas"])
         config = checked(model.__init__, card["config"])
-        sizes = all(type(n) is int and 0 < n <= 1024 for n in space.shape)
-        if len(space.shape) != _DIMENSIONS.get(space.kind) or not sizes or math.prod(space.shape) > LARGEST:
-            raise BadInput(f"{space.kind} of shape {space.shape} is beyond what this playground builds")
-        if len(space.alphabet) > MOST_SYMBOLS or len(set(space.alphabet)) < len(space.alphabet):
-            raise BadInput(f"an alphabet of {len(space.alphabet)} symbols, or with repeats, is beyond this playground")
+        _check(space)
         if card["family"] not in _KNOWN or model not in _KNOWN[card["family"]].models:
             raise BadInput(f"{card['model']} is no model of the family {card['family']!r}")
         known = {name: card.get(name) for name in ("data", "hub", "teacher")}
@@ -118,6 +115,16 @@ def entry_of(card: Mapping[str, Any]) -> Entry:
         raise BadInput(
             f"This card does not describe a model that this version ({__version__}) knows: {error}."
         ) from None
+
+
+def _check(space: Space) -> None:
+    """BadInput for what no model here is built for: a card may come from anywhere."""
+    sizes = all(type(n) is int and 0 < n <= 1024 for n in space.shape)
+    known = len(space.shape) == _DIMENSIONS.get((space.kind, space.encoding))
+    if not (known and sizes) or math.prod(space.shape) > LARGEST or len(space.domains) not in (0, 2):
+        raise BadInput(f"{space.encoding} {space.kind} of shape {space.shape} is beyond what this playground builds")
+    if len(space.alphabet) > MOST_SYMBOLS or len(set(space.alphabet)) < len(space.alphabet):
+        raise BadInput(f"an alphabet of {len(space.alphabet)} symbols, or with repeats, is beyond this playground")
 
 
 def _class_name(model: type[GenerativeModel]) -> str:

@@ -107,7 +107,7 @@ class _Store:
         }
         source = data.source_of(name) if name else "a visitor's own data"
         card = dict(self.card) | {"source": source, "licence": "Apache-2.0 (weights)", "training": facts}
-        checkpoint.save(self.folder, card, model, half=entry.where.kind in ("image", "text"))
+        checkpoint.save(self.folder, card, model, half=entry.where.kind != "points")
         if isinstance(model, Samples):
             picture = render.png(preview(model), {"entry": self.folder.name, "seed": 0})
             part = self.folder / f".{PREVIEW}.part"

@@ -19,6 +19,7 @@ from gen_models.interface import (
     GenerativeModel,
     Range,
     Samples,
+    Space,
     checked,
     checked_seed,
 )
@@ -101,10 +102,14 @@ def stepped(frames: Iterator[Made]) -> Iterator[Made]:
         yield frame
 
 
+def few(space: Space) -> int:
+    """How many samples stand for a model: 1000 points, one long text, four pieces of music, or 16 pictures or lines."""
+    return {"points": 1000, "text": 16 if space.encoding == "lines" else 1, "music": 4}.get(space.kind, 16)
+
+
 def preview(model: GenerativeModel, n: int | None = None) -> Any:
-    """The picture of an entry before it is loaded: 16 samples with seeds 0 .. 15, or 1000 points, or one long text."""
-    few = 1 if model.space.kind == "text" and model.space.encoding == "plain" else 16
-    n = n or (1000 if model.space.kind == "points" else few)
+    """The picture of an entry before it is loaded: samples with seeds 0, 1, .."""
+    n = n or few(model.space)
     *_, last = sample(model, 0, n)
     return render.grid(last.x.cpu(), model.space)
 

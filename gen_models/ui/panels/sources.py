@@ -283,12 +283,7 @@ def shown(x: Tensor, space: Space) -> dict[str, Any]:
     return {"picture": render.data_url(sheet), "columns": columns, "count": len(x), "size": list(space.shape[:0:-1])}
 
 
-def few(space: Space) -> int:
-    """How many examples stand for a set: 1000 points, one long text, or 16 pictures or lines."""
-    return {"points": 1000, "text": 16 if space.encoding == "lines" else 1}.get(space.kind, 16)
-
-
 def real(source: Data) -> dict[str, Any]:
     """A fixed draw from the data: 1000 points, 16 pictures or lines, or a stretch of a text."""
-    count = few(source.space)
+    count = zoo.few(source.space)
     return shown(source.batch(count, torch.Generator().manual_seed(0)).x, source.space)

@@ -265,7 +265,7 @@ def _samples(model: GenerativeModel, *, few: bool) -> dict[str, Any]:
     if few:
         known = options(type(model).sample, zoo.limits(model))
         values = {k: v for k, v in FEW[space.kind].items() if k in known and not known[k].fixed}
-    *_, last = zoo.sample(model, 0, sources.few(space), **values)
+    *_, last = zoo.sample(model, 0, zoo.few(space), **values)
     return sources.shown(last.x, space)
 
 
