@@ -1,9 +1,8 @@
-"""The command line: list, train, sample and evaluate entries; the page's events, printed."""
+"""The command line: list, train, sample, translate and evaluate entries; the page's events, printed."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import sys
 import time
@@ -14,11 +13,24 @@ from typing import Any
 import numpy as np
 import torch
 
-from gen_models import __version__, checkpoint, data, device, evaluate, render, zoo
-from gen_models.interface import BadInput, Choices, Denoises, Frame, GenerativeModel, Space, checked_seed, options
+from gen_models import __version__, checkpoint, data, device, evaluate, zoo
+from gen_models.interface import (
+    BadInput,
+    Choices,
+    Denoises,
+    Frame,
+    GenerativeModel,
+    Space,
+    Translates,
+    checked_seed,
+    options,
+)
+from gen_models.render.sound import checked_tempo
+from gen_models.saving import HEARD, save
 from gen_models.training import Progress
 
 BAR = 28  # characters
+MOST_PIECES = 1000  # in a folder, a grid or an array
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,14 +70,25 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--restart", action="store_true", help="start anew, even over a finished or unfinished training")
     sample = command("sample", _sample, "Draw samples; the method's own options follow as --name value.")
     sample.add_argument("entry")
-    sample.add_argument("--n", type=int, help="how many; sample k has seed SEED + k; 16 unless said, 1 for a long text")
+    sample.add_argument(
+        "--n", type=int, help="how many; sample k has seed SEED + k; 16 unless said, 4 of music, 1 of long text"
+    )
     sample.add_argument("--seed", type=int, default=0)
     sample.add_argument("--label", help="a class by name or number; without it sample k has class k mod their number")
     sample.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     sample.add_argument("--prompt", default="", help="what a text begins with")
+    sample.add_argument("--tempo", default=100, help="of music that is heard, in quarter notes a minute")
     sample.add_argument(
-        "--out", type=Path, help="grid.png, raw.npy, all.txt, or a folder: one file per sample; text may go without"
+        "--out",
+        type=Path,
+        help="grid.png, raw.npy, all.txt, piece.mid, piece.wav, or a folder: one file per sample; text may go without",
     )
+    other = command("translate", _translate, "Redraw pictures as if they were of an entry's other domain.")
+    other.add_argument("entry")
+    other.add_argument("--to", required=True, help="A, B or the name of a domain")
+    other.add_argument("--out", type=Path, required=True, help="a .png (of several a grid), a .npy or a folder")
+    other.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    other.add_argument("pictures", nargs="+", type=Path, help="files, or folders of pictures")
     judged = command("evaluate", _evaluate, "Measure an entry; goes on with an unfinished evaluation.")
     judged.add_argument("entry", nargs="*")
     judged.add_argument("--all", action="store_true", help="every entry that has a checkpoint, the judges first")
@@ -160,12 +183,11 @@ def _clock(seconds: float) -> str:
 def _sample(known: argparse.Namespace, rest: Sequence[str]) -> int:
     if known.n is not None and not 1 <= known.n <= 100_000:
         raise BadInput(f"--n is a number from 1 to 100000; got {known.n}.")
-    if known.entry in zoo.ZOO and not (known.checkpoints / known.entry / checkpoint.CARD).exists():
-        raise BadInput(f"{known.entry} has no checkpoint yet: run `python -m gen_models train {known.entry}` first.")
     shelf = zoo.Shelf(known.checkpoints)
-    entry = shelf.entry(known.entry)
+    entry = _trained(known.entry, shelf)
     _check_out(known, entry.where)
-    known.n = known.n or (1 if entry.where.kind == "text" and entry.where.encoding == "plain" else 16)
+    single = entry.where.kind == "text" and entry.where.encoding == "plain"
+    known.n = known.n or (_pieces(known.out) if entry.where.kind == "music" else 1 if single else 16)
     values = _options(rest, options(entry.model.sample, entry.limits()))
     seed = checked_seed(known.seed, known.n)
     zoo.label_rows(entry.labels, 1, known.label)
@@ -182,9 +204,16 @@ def _sample(known: argparse.Namespace, rest: Sequence[str]) -> int:
             shown = _count(first, count, known.n, last, shown)
         x.append(last.x.cpu().numpy())
     recipe = {"entry": known.entry, "seed": seed, "n": known.n, "label": known.label, **values, "version": __version__}
-    _write(known.out, np.concatenate(x), entry.where, recipe, entry.labels)
+    recipe |= {"tempo": checked_tempo(known.tempo)} if entry.where.kind == "music" else {}
+    save(known.out, np.concatenate(x), entry.where, recipe, entry.labels)
     print(f"\nwrote {known.out}", file=sys.stderr)
     return 0
+
+
+def _trained(name: str, shelf: zoo.Shelf) -> zoo.Entry:
+    if name in zoo.ZOO and not (shelf.root / name / checkpoint.CARD).exists():
+        raise BadInput(f"{name} has no checkpoint yet: run `python -m gen_models train {name}` first.")
+    return shelf.entry(name)
 
 
 def _check_out(known: argparse.Namespace, space: Space) -> None:
@@ -192,11 +221,21 @@ def _check_out(known: argparse.Namespace, space: Space) -> None:
     text = space.kind == "text"
     if known.out is None and not text:
         raise BadInput("Say where the samples go: --out grid.png, --out raw.npy or --out a/folder.")
-    suffixes = ("", ".png", ".npy", ".txt") if text else ("", ".png", ".npy")
+    suffixes = ("", ".png", ".npy", *{"text": (".txt",), "music": HEARD}.get(space.kind, ()))
     if known.out is not None and known.out.suffix not in suffixes:
         raise BadInput(f"--out is {', '.join(f'a {suffix}' for suffix in suffixes[1:])} or a folder; got {known.out}.")
     if known.prompt and not text:
         raise BadInput("--prompt is for entries that write text.")
+    if space.kind == "music":
+        checked_tempo(known.tempo)
+        if (known.n or 1) > (most := _pieces(known.out, MOST_PIECES)):
+            what = f"{most} piece{'s' * (most > 1)}"
+            raise BadInput(f"{known.out} holds {what} at most: give a folder, or a smaller --n.")
+
+
+def _pieces(out: Path, many: int = 4) -> int:
+    """How many pieces of music go into a file: one that is heard, else `many`."""
+    return 1 if out.suffix in HEARD else many
 
 
 def _written(
@@ -221,7 +260,7 @@ def _written(
     if known.out is None:
         print("" if stream else "\n".join(texts))
     else:
-        _write(known.out, frame.x.cpu().numpy(), space, recipe | {"label": None, "version": __version__}, ())
+        save(known.out, frame.x.cpu().numpy(), space, recipe | {"label": None, "version": __version__}, ())
         print(f"wrote {known.out}", file=sys.stderr)
     return 0
 
@@ -256,39 +295,35 @@ def _allowed(option: Any) -> str:
     return f"{option.allowed.low:g}..{option.allowed.high:g}"
 
 
-def _write(out: Path, x: np.ndarray, space: Any, recipe: Mapping[str, Any], labels: Sequence[str]) -> None:
-    """A grid, the raw array, or one file per sample; BadInput when it cannot be written."""
-    try:
-        if out.suffix == ".npy":
-            out.parent.mkdir(parents=True, exist_ok=True)
-            np.save(out, x)
-        elif out.suffix == ".png":
-            out.parent.mkdir(parents=True, exist_ok=True)
-            out.write_bytes(render.png(render.grid(_tensor(x), space), recipe))
-        elif out.suffix == ".txt":
-            out.parent.mkdir(parents=True, exist_ok=True)
-            out.write_text("\n".join(data.decoded(row, space) for row in _tensor(x)) + "\n", "utf-8")
-        else:
-            out.mkdir(parents=True, exist_ok=True)
-            for k, row in enumerate(x):
-                _write_one(out, k, row, space, recipe, labels)
-    except OSError as error:
-        raise BadInput(f"{out} cannot be written ({error.strerror}); choose another place for --out.") from None
+# ---- translate -------------------------------------------------------------------------------------------------
 
 
-def _write_one(
-    out: Path, k: int, row: np.ndarray, space: Any, recipe: Mapping[str, Any], labels: Sequence[str]
-) -> None:
-    seed = recipe["seed"] + k
-    label = recipe["label"] if recipe["label"] is not None else (labels[k % len(labels)] if labels else None)
-    name = f"{k:05d}-seed{seed}"
-    if space.kind == "image":
-        own = {**recipe, "seed": seed, "n": 1, "label": label}
-        (out / f"{name}.png").write_bytes(render.png(render.picture(_tensor(row), space), own))
-    elif space.kind == "text":
-        (out / f"{name}.txt").write_text(data.decoded(_tensor(row), space), "utf-8")
-    else:
-        (out / f"{name}.json").write_text(json.dumps({"x": row.tolist(), **recipe, "seed": seed}))
+def _translate(known: argparse.Namespace, rest: Sequence[str]) -> int:
+    shelf = zoo.Shelf(known.checkpoints)
+    entry, out = _trained(known.entry, shelf), known.out
+    if not issubclass(entry.model, Translates):
+        others = (name for name, one in zoo.ZOO.items() if issubclass(one.model, Translates))
+        raise BadInput(f"{known.entry} does not translate; entries that do: {', '.join(others)}.")
+    to = zoo.domain(entry.where, known.to)
+    if out.suffix not in ("", ".png", ".npy"):
+        raise BadInput(f"--out is a .png, a .npy or a folder; got {out}.")
+    paths = [path for given in known.pictures for path in _files(given)]
+    if not paths:
+        raise BadInput(f"{known.pictures[0]} holds no pictures.")
+    x = torch.stack([data.picture(path, entry.where) for path in paths])
+    model = zoo.load(known.entry, shelf, device.choose(known.device))
+    y = torch.cat([zoo.translated(model, part, to) for part in x.split(64)])
+    recipe = {"entry": known.entry, "to": to, "pictures": [path.name for path in paths], "version": __version__}
+    save(out, y.numpy(), entry.where, recipe, ())
+    print(f"wrote {out}: {len(y)} as {entry.where.domains['AB'.index(to)]}", file=sys.stderr)
+    return 0
+
+
+def _files(path: Path) -> list[Path]:
+    """The file, or what a folder holds, by name and without what is hidden."""
+    if path.is_dir():
+        return sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+    return [path]
 
 
 # ---- evaluate --------------------------------------------------------------------------------------------------
@@ -336,10 +371,6 @@ def _figures(shelf: zoo.Shelf, name: str) -> str:
         + ", ".join(f"{evaluate.FIGURES[key].title} {evaluate.written(key, cells[key])}" for key in cells)
         for title, cells in rows
     )
-
-
-def _tensor(x: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(x)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from gen_models import zoo
 from gen_models.interface import Frame, options
 from gen_models.noise import Noise
 
-FEW = {"steps": 4, "length": 12}  # of denoising, and of characters
+FEW = {"steps": 4, "length": 12, "bars": 2}  # of denoising, and of characters
 
 
 def able(*abilities: type) -> pytest.MarkDecorator:

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from toys import lively, small, source_for
 
 from gen_models import checkpoint, data, training, zoo
-from gen_models.interface import Samples, checked, options
+from gen_models.interface import Samples, Translates, checked, options
 from gen_models.training import Training
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -106,7 +106,7 @@ def test_stopped_and_resumed_is_never_stopped_bit_for_bit(name, tmp_path, monkey
     assert same(later[-1].seen, seen[-1]), "float32 weights of the shown model"
     files = [load_file(tmp_path / folder / checkpoint.WEIGHTS) for folder in ("whole", "broken")]
     assert same(*files)
-    picture = {zoo.PREVIEW} if issubclass(entry.model, Samples) else set()
+    picture = {zoo.PREVIEW} if issubclass(entry.model, Samples | Translates) else set()
     assert {path.name for path in (tmp_path / "broken").iterdir()} == {checkpoint.CARD, checkpoint.WEIGHTS} | picture
 
 

@@ -243,13 +243,13 @@ def test_stacked_mnist_stacks_three_digits_of_one_split(hub_cache):
 
 def test_everything_is_known_without_reading(hub_cache):
     kinds = {name: data.space_of(name).kind for name in data.NAMES}
-    assert list(kinds.values()) == ["points"] * 8 + ["image"] * 4 + ["text"] * 2
+    assert list(kinds.values()) == ["points"] * 8 + ["image"] * 8 + ["text"] * 2 + ["music"] * 2
     assert data.space_of("mnist").labels == tuple("0123456789")
     assert data.space_of("fashion-mnist").labels[9] == "Ankle boot"
     assert data.space_of("cifar10").shape == (3, 32, 32)
     assert data.space_of("stacked-mnist") == Space("image", (3, 28, 28))
     assert len({data.title_of(name) for name in data.NAMES}) == len(data.NAMES)
-    told = ("MIT", "licence", "public domain")
+    told = ("MIT", "licence", "public domain", "Apache-2.0")
     assert all(any(word in data.source_of(name) for word in told) for name in data.NAMES)
     with pytest.raises(BadInput, match=r"no data set 'minst'.*mnist"):
         data.load("minst")

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from gen_models import data
+from gen_models.data import fetching
 from gen_models.data import text as texts
 from gen_models.data.text import TEXT_SETS, TextSet, decoded, encoded, from_text, read_text
 from gen_models.interface import BadInput, Space
@@ -204,13 +205,13 @@ def _answer(monkeypatch, content: bytes | None) -> list[str]:
             raise urllib.error.URLError("no network")
         return io.BytesIO(content)
 
-    monkeypatch.setattr(texts.urllib.request, "urlopen", opened)
+    monkeypatch.setattr(fetching.urllib.request, "urlopen", opened)
     return asked
 
 
 def test_a_set_is_downloaded_once_and_kept(names, tmp_path, monkeypatch):
     asked = _answer(monkeypatch, CONTENT)
-    assert texts._fetch(names) == texts._fetch(names) == CONTENT
+    assert fetching.fetch(names) == fetching.fetch(names) == CONTENT
     assert asked == [names.address]
     assert [file.name for file in (tmp_path / "cache").iterdir()] == ["four-names.txt"]
 
@@ -219,22 +220,22 @@ def test_a_spoilt_copy_is_fetched_again(names, tmp_path, monkeypatch):
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "four-names.txt").write_bytes(CONTENT[:-3])
     _answer(monkeypatch, CONTENT)
-    assert texts._fetch(names) == CONTENT
+    assert fetching.fetch(names) == CONTENT
     assert (tmp_path / "cache" / "four-names.txt").read_bytes() == CONTENT
 
 
 def test_a_folder_of_data_serves_without_network(names, tmp_path, monkeypatch):
     monkeypatch.setenv("GEN_MODELS_DATA", str(tmp_path))
     (tmp_path / "fournames.txt").write_bytes(CONTENT)
-    assert texts._fetch(names) == CONTENT
+    assert fetching.fetch(names) == CONTENT
 
 
 def test_without_network_it_says_what_to_do(names, tmp_path, monkeypatch):
     with pytest.raises(BadInput, match=r"could not be downloaded \(URLError\).*save https://example.org/names.txt as"):
-        texts._fetch(names)
+        fetching.fetch(names)
     _answer(monkeypatch, b"<html>moved</html>")
     with pytest.raises(BadInput, match="another file"):
-        texts._fetch(names)
+        fetching.fetch(names)
     assert not (tmp_path / "cache").exists(), "what is wrong is not kept"
 
 
@@ -244,7 +245,7 @@ def test_lines_of_a_set_are_split_as_it_says(names):
 
 
 def test_spaces_of_the_sets_are_known_without_reading(monkeypatch):
-    monkeypatch.setattr(texts, "_fetch", lambda _: pytest.fail("read"))
+    monkeypatch.setattr(texts, "fetch", lambda _: pytest.fail("read"))
     for name, item in TEXT_SETS.items():
         space = data.space_of(name)
         assert space.kind == "text"

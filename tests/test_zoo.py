@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
-from toys import FakePictures, fake_text, lively, put_on_shelf, small
+from toys import FakePictures, fake_domains, fake_text, lively, put_on_shelf, small
 
 from gen_models import checkpoint, data, training, zoo
 from gen_models.interface import BadInput, Range, Space, options
@@ -23,6 +23,7 @@ KINDS = {
     "classes": Space("points", (2,), labels=("a", "b")),
     "grey": Space("image", (1, 8, 8), labels=("a", "b", "c")),
     "colour": Space("image", (3, 12, 16)),
+    "domains": Space("image", (3, 12, 16), domains=("day", "night")),
     "text": Space("text", (12,), alphabet=("a", "b", "c")),
     "lines": Space("text", (6,), alphabet=("\n", "a", "b"), encoding="lines"),
 }
@@ -51,8 +52,8 @@ def spoil(shelf: zoo.Shelf, name: str, **values) -> None:
 
 def test_families_are_tabs_in_order():
     assert [(family.key, family.title) for family in zoo.FAMILIES.values()] == [
-        ("mixture", "Mixture"), ("vae", "VAE"), ("gan", "GAN"), ("autoregressive", "Autoregressive"),
-        ("vqvae", "VQ-VAE"), ("flow", "Flow"), ("diffusion", "Diffusion"),
+        ("mixture", "Mixture"), ("vae", "VAE"), ("gan", "GAN"), ("cyclegan", "CycleGAN"), ("crnngan", "C-RNN-GAN"),
+        ("autoregressive", "Autoregressive"), ("vqvae", "VQ-VAE"), ("flow", "Flow"), ("diffusion", "Diffusion"),
     ]  # fmt: skip
     assert {entry.family for entry in zoo.ZOO.values()} == set(zoo.FAMILIES), "every tab has entries"
     for model in MODELS:
@@ -67,7 +68,7 @@ def test_the_entries_that_the_project_ships():
         "transformer-shakespeare", "transformer-names", "vqvae-mnist", "vqvae-fashion", "vqvae-cifar10",
     }  # fmt: skip
     assert wanted <= set(zoo.ZOO)
-    for family in set(zoo.FAMILIES) - {"vqvae"}:  # two numbers are no picture to write in codes
+    for family in set(zoo.FAMILIES) - {"vqvae", "cyclegan", "crnngan"}:  # for pictures in codes, in pairs, for music
         assert any(e.family == family and e.where.kind == "points" for e in zoo.ZOO.values()), f"{family} on points"
     assert zoo.ZOO["beta-vae-fashion"].config["latent_dim"] == 16
     assert zoo.ZOO["vae-mnist-plane"].config["latent_dim"] == 2
@@ -82,21 +83,22 @@ def test_the_entries_that_the_project_ships():
 @pytest.mark.parametrize("space", KINDS.values(), ids=KINDS)
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
 def test_every_model_trains_live_on_the_data_it_is_for(model, space):
-    if model not in zoo.live_models(space.kind):
+    if model not in zoo.live_models(space.kind, domains=bool(space.domains), encoding=space.encoding):
         family = next(family for family in zoo.FAMILIES.values() if model in family.models)
-        kinds = [kind for kind in ("points", "image", "text") if model in zoo.live_models(kind)]
+        both = [(kind, two) for kind in ("points", "image", "text", "music") for two in (False, True)]
+        kinds = [kind for kind, two in both if model in zoo.live_models(kind, domains=two)]
         assert kinds, f"{family.title}: it is for something"
         with pytest.raises(BadInput, match=f"{model.__name__} is not for {space.kind}"):
             zoo.live(model, space)
         return
     few = {"components": 3} if "components" in options(model.__init__) else {}
-    entry = zoo.live(model, space, steps=2, batch_size=4, **few)
+    entry = zoo.live(model, space, steps=3, batch_size=4, **few)
     assert entry.model in zoo.FAMILIES[entry.family].models
     if model.__name__ == "PixelCNN" and space == KINDS["colour"]:
         with pytest.raises(BadInput, match="grey"):
             zoo.build(entry)
         return
-    assert sum(stage.steps for stage in entry.recipe.stages.values()) == 2
+    assert sum(stage.steps for stage in entry.recipe.stages.values()) == 3
     assert entry.recipe.batch_size == 4
     if space.kind == "text":
         source = fake_text(space)
@@ -104,13 +106,20 @@ def test_every_model_trains_live_on_the_data_it_is_for(model, space):
         source = data.load("moons") if space.kind == "points" else FakePictures(space)
     if space == KINDS["classes"]:
         source = Labelled(space)
+    if space.domains:
+        source = fake_domains(space)
     list(run := training.Training(zoo.build(entry), source, entry.recipe))
+    assert zoo.entry_of(json.loads(json.dumps(zoo.card_of(entry)))) == entry
+    if space.domains:
+        there_and_back = zoo.both_ways(run.shown, *zoo.held_pairs(source))
+        assert there_and_back.shape == (16, *space.shape)
+        assert there_and_back.isfinite().all()
+        return
     known = options(model.sample, zoo.limits(run.shown))
     few = {name: 2 for name in ("steps", "length") if name in known and not known[name].fixed}
     *_, last = zoo.sample(run.shown, 0, 2, **few)
     assert last.x.shape == ((2, 2) if "length" in few else (2, *space.shape))
     assert last.x.isfinite().all()
-    assert zoo.entry_of(json.loads(json.dumps(zoo.card_of(entry)))) == entry
 
 
 class Labelled:

@@ -8,13 +8,14 @@ from typing import Any
 
 import torch
 
-from gen_models import checkpoint, data, zoo
+from gen_models import checkpoint, data, music, zoo
 from gen_models.interface import Batch, Data, GenerativeModel, Space, options
 from gen_models.noise import mixed
 
 NARROW = {
     "image": {"channels": 8, "hidden": 16, "components": 3, "factors": 2, "codes": 64},
-    "text": {"width": 16, "layers": 1, "heads": 2},
+    "text": {"width": 16, "layers": 1, "heads": 2, "window": 8},
+    "music": {"width": 16, "layers": 1, "heads": 2, "window": 8},
 }
 
 
@@ -39,9 +40,11 @@ class FakePictures:
 
 
 def source_for(entry: zoo.Entry) -> Data:
-    """The entry's own data where it is drawn on the spot, else pictures or text of the same space."""
-    if entry.where.kind == "text":
-        return fake_text(entry.where)
+    """The entry's own data where it is drawn on the spot, else pictures, text or music of the same space."""
+    if entry.where.kind in ("text", "music"):
+        return fake_text(entry.where) if entry.where.kind == "text" else fake_chorales(entry.where)
+    if entry.where.domains:
+        return fake_domains(entry.where)
     return data.load(entry.data) if entry.where.kind == "points" else FakePictures(entry.where)
 
 
@@ -55,6 +58,23 @@ def fake_text(space: Space, windows: int = 20) -> Data:
     drawn = torch.randint(len(letters), (10 * windows, most), generator=rng).tolist()
     lines = ["".join(letters[k] for k in row[: 1 + i % most]) for i, row in enumerate(drawn)]
     return data.text.Lines(space, lines, windows, windows)
+
+
+def fake_domains(space: Space, n: int = 16) -> Data:
+    """Noise in one domain, and the same upside down in the other: row for row, so that true twins exist."""
+    x = data.in_bytes(FakePictures(space, n).x)
+    splits = dict.fromkeys(("train", "valid", "test"), (x, x.flip(2)))
+    return data.Domains(space, splits, paired=True)
+
+
+def fake_chorales(space: Space, count: int = 4, steps: int = 400) -> Data:
+    """Pieces of four voices that walk up and down at random, each within its own range."""
+    rng = torch.Generator().manual_seed(mixed("chorales", count, steps))
+    pieces = []
+    for _ in range(count):
+        walk = torch.randint(-2, 3, (steps // 2, music.VOICES), generator=rng).cumsum(0) % 12
+        pieces.append((walk + torch.tensor([66, 58, 50, 42])).repeat_interleave(2, 0))
+    return data.chorales.Chorales(space, {"train": pieces, "valid": pieces[:3], "test": pieces[1:]})
 
 
 def small(entry: zoo.Entry, steps: int = 6, **recipe: Any) -> zoo.Entry:

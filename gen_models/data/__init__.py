@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from gen_models.data.chorales import CHORALE_SETS, load_chorales
 from gen_models.data.densities import DENSITIES, Density
+from gen_models.data.domains import DOMAIN_SETS, Domains, DomainSet, from_two, load_domain_set
+from gen_models.data.fetching import FetchedSet
 from gen_models.data.hub import HUB_SETS, HubSet, load_hub_set
 from gen_models.data.images import in_bytes, in_range
 from gen_models.data.pictures import from_pictures
@@ -13,11 +16,13 @@ from gen_models.interface import BadInput, Data, Space
 
 __all__ = [
     "NAMES",
+    "Domains",
     "decoded",
     "encoded",
     "from_pictures",
     "from_points",
     "from_text",
+    "from_two",
     "in_bytes",
     "in_range",
     "load",
@@ -29,7 +34,7 @@ __all__ = [
     "title_of",
 ]
 
-NAMES = (*DENSITIES, *HUB_SETS, *TEXT_SETS)
+NAMES = (*DENSITIES, *HUB_SETS, *DOMAIN_SETS, *TEXT_SETS, *CHORALE_SETS)
 
 
 def space_of(name: str) -> Space:
@@ -52,11 +57,16 @@ def load(name: str) -> Data:
     known = _known(name)
     if isinstance(known, HubSet):
         return load_hub_set(name)
+    if isinstance(known, DomainSet):
+        return load_domain_set(name)
+    if name in CHORALE_SETS:
+        return load_chorales(name)
     return load_text_set(name) if isinstance(known, TextSet) else known
 
 
-def _known(name: str) -> Density | HubSet | TextSet:
-    known = DENSITIES.get(name) or HUB_SETS.get(name) or TEXT_SETS.get(name)
+def _known(name: str) -> Density | HubSet | DomainSet | FetchedSet:
+    known = DENSITIES.get(name) or HUB_SETS.get(name) or DOMAIN_SETS.get(name)
+    known = known or TEXT_SETS.get(name) or CHORALE_SETS.get(name)
     if known is None:
         raise BadInput(f"There is no data set {name!r}. Choose one of {', '.join(NAMES)}.")
     return known

@@ -97,7 +97,7 @@ def cache_folder() -> Path:
     return root / "gen_models"
 
 
-def _kept(path: Path, key: str) -> dict[str, Tensor] | None:
+def restored(path: Path, key: str) -> dict[str, Tensor] | None:
     """The tensors written under the same key; None where there are none that can be read."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
@@ -108,7 +108,7 @@ def _kept(path: Path, key: str) -> dict[str, Tensor] | None:
         return None
 
 
-def _keep(path: Path, key: str, tensors: dict[str, Tensor]) -> None:
+def keep(path: Path, key: str, tensors: dict[str, Tensor]) -> None:
     """Writes the tensors whole or not at all; a folder that cannot be written costs time at the next start only."""
     with contextlib.suppress(OSError, safetensors.SafetensorError):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -125,11 +125,11 @@ def _images(item: HubSet) -> Images:
     paths = [_fetch(item, file) for file in _FILES]
     key = " ".join(f"{path.stat().st_size}:{path.stat().st_mtime_ns}" for path in paths)
     kept = cache_folder() / f"{item.name}.safetensors"
-    tensors = _kept(kept, key)
+    tensors = restored(kept, key)
     if tensors is None:
         (x, label), (test_x, test_label) = (_decoded(item, path) for path in paths)
         tensors = {"x": x, "label": label, "test_x": test_x, "test_label": test_label}
-        _keep(kept, key, tensors)
+        keep(kept, key, tensors)
     x, label = tensors["x"], tensors["label"]
     return Images(
         item.space,

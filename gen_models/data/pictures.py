@@ -55,7 +55,7 @@ def from_pictures(path: str | Path, *, size: int = 32, grey: bool = False) -> Im
     if not str(path or "").strip():
         raise BadInput("Choose a folder or a zip file of pictures first.")
     path, shape = Path(path).expanduser(), (1 if grey else 3, size, size)
-    with _members(path) as members:
+    with members_of(path) as members:
         if not members:
             raise BadInput(f"{path.name} holds no pictures. Put {KINDS} files into it.")
         if len(members) * shape[0] * size * size > MOST_BYTES:
@@ -117,7 +117,7 @@ def _natural(name: object) -> list[str | int]:
 
 
 @contextlib.contextmanager
-def _members(path: Path) -> Iterator[list[_Member]]:
+def members_of(path: Path) -> Iterator[list[_Member]]:
     """The picture files of a folder or zip, by name, each with a way to read its bytes while this is open."""
     if path.is_dir():
         files = ((PurePosixPath(file.relative_to(path).as_posix()), file) for file in path.rglob("*"))

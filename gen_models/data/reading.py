@@ -20,7 +20,7 @@ MOST_FILE_BYTES = 128 << 20
 KINDS = "PNG, JPEG, WebP, BMP, GIF, TIFF or PPM"
 DAMAGE = (OSError, SyntaxError, ValueError, TypeError, IndexError, KeyError, EOFError, struct.error, zlib.error)
 DAMAGED = "damaged or incomplete. Save or download it again."
-_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # no format that calls another program
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # no format that calls another program
 
 Source = str | Path | bytes | Image.Image | np.ndarray
 
@@ -74,7 +74,7 @@ def _opened(source: Source, shape: tuple[int, ...]) -> Image.Image:
     if isinstance(source, str | Path):
         source = file_bytes(Path(source))
     try:
-        image = _small_enough(Image.open(io.BytesIO(source), formats=_FORMATS))
+        image = _small_enough(Image.open(io.BytesIO(source), formats=FORMATS))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_large() from None
     image.draft(image.mode, (4 * shape[2], 4 * shape[1]))  # a large JPEG is decoded at a fraction of its size

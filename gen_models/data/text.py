@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import os
-import tempfile
 import threading
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,17 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gen_models.data.hub import cache_folder
+from gen_models.data.fetching import MOST_BYTES, FetchedSet, fetch
 from gen_models.interface import BadInput, Batch, Data, Space
 from gen_models.noise import mixed
 
 END = "\n"  # ends a line; the first symbol of every alphabet of lines
-MOST_BYTES = 8 << 20
 MOST_SYMBOLS = 6000
 FEWEST_LINES = 20
 WINDOWS = 10  # a text is at least so many windows long, so that each split holds one
 _SHOWN = 12  # unknown symbols that a message names
-_SECONDS = 30.0  # until a download that stands still is given up
 
 Split = Literal["train", "valid", "test"]
 
@@ -222,15 +214,9 @@ def _small_enough(size: int) -> None:
 
 
 @dataclass(frozen=True)
-class TextSet:
+class TextSet(FetchedSet):
     """A text by name: where it comes from, what it holds, how much of it is held out."""
 
-    name: str
-    title: str
-    source: str
-    space: Space
-    address: str
-    sha256: str
     valid: int  # characters or lines
     test: int
 
@@ -245,45 +231,8 @@ def load_text_set(name: str) -> Data:
     with _LOCKS[name]:
         if name not in _LOADED:
             item = TEXT_SETS[name]
-            _LOADED[name] = item.build(_fetch(item).decode())
+            _LOADED[name] = item.build(fetch(item).decode())
         return _LOADED[name]
-
-
-def _fetch(item: TextSet) -> bytes:
-    """The set's file: from the cache, the folder that $GEN_MODELS_DATA names, or its address, and then kept."""
-    kept = cache_folder() / f"{item.name}.txt"
-    places = [kept]
-    if folder := os.environ.get("GEN_MODELS_DATA"):
-        places += [Path(folder, f"{item.name}.txt"), Path(folder, f"{item.name.replace('-', '')}.txt")]
-    for place in places:
-        with contextlib.suppress(OSError):
-            if _right(found := place.read_bytes(), item):
-                return found
-    try:
-        with urllib.request.urlopen(item.address, timeout=_SECONDS) as answer:
-            found = answer.read(MOST_BYTES)
-    except (OSError, urllib.error.URLError) as error:
-        raise _missing(item, type(error).__name__) from error
-    if not _right(found, item):
-        raise _missing(item, "what came was another file")
-    with contextlib.suppress(OSError):  # a folder that cannot be written costs a download at the next start only
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
-            part = Path(folder, kept.name)
-            part.write_bytes(found)
-            os.replace(part, kept)
-    return found
-
-
-def _right(found: bytes, item: TextSet) -> bool:
-    return hashlib.sha256(found).hexdigest() == item.sha256
-
-
-def _missing(item: TextSet, why: str) -> BadInput:
-    return BadInput(
-        f"{item.title} is not on this machine and could not be downloaded ({why}). Start once with network, or save "
-        f"{item.address} as {cache_folder() / item.name}.txt"
-    )
 
 
 _GITHUB = "https://raw.githubusercontent.com/karpathy"

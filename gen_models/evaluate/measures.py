@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gen_models import data, metrics
-from gen_models.evaluate import texts
+from gen_models.evaluate import pieces, texts
 from gen_models.evaluate.subject import Drawn, Subject
 from gen_models.interface import Quantises, Scores
 from gen_models.noise import Noise, mixed
@@ -99,6 +99,8 @@ MEASURES: tuple[Measure, ...] = (
     Measure(lambda s: s.space.kind == "points" and s.source.log_prob is not None, inside),
     Measure(lambda s: s.space.kind == "text" and s.space.encoding == "plain", texts.stretches, held=True),
     Measure(lambda s: s.space.kind == "text" and s.space.encoding == "lines", texts.lines, held=True),
+    Measure(lambda s: s.space.kind == "music", pieces.statistics),
+    Measure(lambda s: s.space.kind == "music", pieces.copied, held=True),
 )
 
 
@@ -140,7 +142,7 @@ def likelihood(subject: Subject) -> Iterator[tuple[float, dict[str, Any] | None]
     model: Scores = subject.model
     kind = model.measure(subject.space, subject.entry.config)
     if kind == "symbols":
-        yield from texts.likelihood(subject)
+        yield from (pieces if subject.space.kind == "music" else texts).likelihood(subject)
         return
     x, dims = subject.source.split("test").x, subject.space.size
     dequantised = kind == "density" and subject.pictures

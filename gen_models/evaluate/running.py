@@ -12,9 +12,11 @@ from gen_models import zoo
 from gen_models.evaluate import record
 from gen_models.evaluate.measures import classified, likelihood, measured, quantised, together
 from gen_models.evaluate.subject import APART, FEW, SLOW, Judges, Subject, judges_of, settings, source_of
-from gen_models.interface import BadInput, Classifies, Data, Quantises, Samples, Scores
+from gen_models.evaluate.translations import domain_judges, facts_of, translated
+from gen_models.interface import BadInput, Classifies, Data, Quantises, Samples, Scores, Translates
 
 CONTROLS = ("real", "copycat", "noise")
+TEST = "test"
 N, SEEDS = 10_000, 3
 
 
@@ -44,20 +46,25 @@ def run(
     """
     entry, card = shelf.entry(name), shelf.card(name)
     source = source or source_of(entry)
+    both = domain_judges(shelf, entry.data)
     judges = judges or (judges_of(shelf, entry.data) if entry.where.kind == "image" else None)
     model = zoo.load(name, shelf, device)
-    most = len(source.split("test").x) if entry.where.kind == "text" else n  # a text has few windows
-    subject = Subject(name, entry, model, source, judges, min(n, most), seeds)
+    subject = Subject(name, entry, model, source, judges, n, seeds)
+    if n == N or entry.where.kind in ("text", "music"):  # a text has few windows; of a small test set all are taken
+        subject.n = min(n, len(subject.source_x("test")))
     _check_judges(subject)
     subject.check()
     kept = None if restart else record.read(shelf, name)
-    fresh = record.begun(name, card, judges.facts if judges and isinstance(model, Samples) else None, n, seeds)
+    facts = judges.facts if judges and isinstance(model, Samples) else None
+    if isinstance(model, Translates):
+        facts = facts_of(both, entry.where.domains) or None
+    fresh = record.begun(name, card, facts, n, seeds)
     if record.goes_on(kept, fresh):
         if kept["finished"]:
             yield Step("everything", 1.0, kept=True)
             return
         fresh |= {key: kept[key] for key in ("parts", "date", "commit", "version")}
-    yield from _Run(subject, fresh, shelf).steps()
+    yield from _Run(subject, fresh, shelf, both).steps()
 
 
 def _check_judges(subject: Subject) -> None:
@@ -75,10 +82,21 @@ def _check_judges(subject: Subject) -> None:
 class _Run:
     """The parts of one evaluation in their order, and the record that they fill."""
 
-    def __init__(self, subject: Subject, found: dict[str, Any], shelf: zoo.Shelf):
-        self.subject, self.record = subject, found
+    def __init__(
+        self,
+        subject: Subject,
+        found: dict[str, Any],
+        shelf: zoo.Shelf,
+        domains: tuple[Judges | None, Judges | None] = (None, None),
+    ):
+        self.subject, self.record, self.domains = subject, found, domains
         self.folder = shelf.folder(subject.name)
         self.parts: dict[str, Any] = found["parts"]
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        """Sets that no model drew; of music the test pieces too, which its statistics are to be like."""
+        return (*CONTROLS, TEST) if self.subject.space.kind == "music" else CONTROLS
 
     def steps(self) -> Iterator[Step]:
         model = self.subject.model
@@ -92,7 +110,7 @@ class _Run:
             self.slow = slowest > SLOW and self.subject.n > FEW
             if self.slow:  # a new subject: what is real is cut to the same number
                 self.subject = dataclasses.replace(self.subject, n=FEW)
-            for name in CONTROLS:
+            for name in self.controls:
                 yield from self._part(name, self._control(name))
         for name, values in rows.items():
             for repeat in range(self.subject.seeds):
@@ -101,6 +119,8 @@ class _Run:
             yield from self._part("likelihood", self._whole(likelihood))
         if isinstance(model, Quantises):
             yield from self._part("codes", self._whole(quantised))
+        if isinstance(model, Translates):
+            yield from self._part("translation", self._whole(lambda subject: translated(subject, self.domains)))
         self._save(finished=True)
 
     def _part(self, key: str, work: Iterator[float | Mapping[str, Any]]) -> Iterator[Step]:
@@ -159,10 +179,11 @@ class _Run:
                 facts = {"name": name, "kind": "model", "options": values, "n": subject.n}
                 facts["seeds"] = [APART * repeat for repeat in range(subject.seeds)]
                 rows.append(facts | parts[f"pace of {name}"] | {"figures": together(repeats)})
-        for name in CONTROLS:
+        for name in self.controls:
             if name in parts:
                 figures = together([parts[name]])
                 rows.append({"name": name, "kind": "control", "n": subject.n, "figures": figures})
+        rows += parts.get("translation", {}).get("rows", [])
         found = self.record | {"rows": rows, "likelihood": parts.get("likelihood"), "finished": finished}
         if "codes" in parts:
             found["codes"] = parts["codes"]

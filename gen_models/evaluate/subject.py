@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from gen_models import data, zoo
+from gen_models import data, music, zoo
 from gen_models.interface import BadInput, Classifies, Data, GenerativeModel, Samples, Space, options
 from gen_models.noise import mixed
 
@@ -19,7 +19,8 @@ SLOW = 0.05  # seconds a sample: slower samplers are judged on fewer
 FEW = 2000  # samples of a slow sampler
 APART = 1_000_000  # between the first seeds of two repeats
 PER_MODE = 2.6  # samples that modes are counted in, times n: 26,000 for n = 10,000, as in the literature
-CHUNK = {"image": 256, "points": 4096, "text": 256}
+CHUNK = {"image": 256, "points": 4096, "text": 256, "music": 128}
+SIXTEENTHS = 16 * music.BAR  # of a piece that is measured; what is drawn has as many
 STACKS = {"stacked-mnist": "mnist"}  # sets whose channels are pictures of another set: that set's judges see each
 
 
@@ -34,7 +35,7 @@ class Judges(NamedTuple):
 class Drawn(NamedTuple):
     """A set to measure: x as it would be saved (pictures as bytes), features, the classes asked for, modes' codes."""
 
-    x: Tensor  # (n, *shape): uint8 for pictures, float32 for points, int64 for text
+    x: Tensor  # (n, *shape): uint8 for pictures, float32 for points, int64 for text; of music grids (n, 256, 4)
     rows: Tensor  # (n, D) features; points are their own
     label: Tensor | None = None  # (n,) classes asked for
     seen: Tensor | None = None  # (n,) classes that the second judge sees; for stacks (2.6 n,) codes 0 .. K^3 - 1
@@ -97,7 +98,7 @@ class Subject:
             raise BadInput(f"--seeds is 1 or more; got {self.seeds}.")
         if not isinstance(self.model, Samples):
             return
-        width = 0 if self.space.kind == "text" else self.rows(self.reference_x[:2]).shape[1]
+        width = 0 if self.space.kind in ("text", "music") else self.rows(self.reference_x[:2]).shape[1]
         if self.n <= width:
             raise BadInput(
                 f"{self.n} samples are too few: distances compare the covariances of {width} features, which are "
@@ -118,6 +119,8 @@ class Subject:
         return self._split(split)[1]
 
     def _split(self, split: str) -> tuple[Tensor, Tensor | None]:
+        if split not in self._sets and self.space.kind == "music":
+            self._sets[split] = torch.stack([_filled(piece) for piece in self.source.pieces(split)]), None
         if split not in self._sets:
             batch = self.source.split(split)
             self._sets[split] = (data.in_bytes(batch.x) if self.pictures else batch.x, batch.label)
@@ -206,6 +209,8 @@ class Subject:
             *_, last = zoo.sample(self.model, APART * repeat + done, some, first=done, **values)
             done += some
             x = last.x.cpu()
+            if self.space.kind == "music":
+                x = torch.stack([_filled(music.grid(row, self.space)) for row in x])
             yield done, data.in_bytes(x) if self.pictures else x.clone()
 
     def pace(self, values: Mapping[str, Any]) -> tuple[float, int]:
@@ -235,6 +240,8 @@ class Subject:
         train, rng = self.source_x("train"), torch.Generator().manual_seed(mixed(name))
         if name == "noise":
             return self.drawn(self._noise(rng)), None
+        if name == "test":
+            return self.drawn(self.reference_x), None
         size = self._remembered
         if name == "copycat":
             chosen = self._order[:size].repeat(-(-self.many // size))[: self.many]
@@ -249,13 +256,23 @@ class Subject:
         return None if label is None or self.asked_labels is None else label[chosen[: self.n]]
 
     def _noise(self, rng: torch.Generator) -> Tensor:
-        """Uniform bytes, or symbols; for points one Gaussian with the data's mean and deviation."""
+        """Uniform bytes, symbols, or pitches; for points one Gaussian with the data's mean and deviation."""
         if self.pictures:
             return torch.randint(256, (self.many, *self.space.shape), generator=rng).byte()
         if self.space.kind == "text":
             return torch.randint(len(self.space.alphabet), (self.many, *self.space.shape), generator=rng)
+        if self.space.kind == "music":  # eighths, on any pitch of the chorales
+            size = (self.many, SIXTEENTHS // 2, music.VOICES)
+            return torch.randint(music.LOWEST + 6, music.HIGHEST - 5, size, generator=rng).repeat_interleave(2, 1)
         real = self.reference_x
         return real.mean(0) + real.std(0) * torch.randn(self.n, *self.space.shape, generator=rng)
+
+
+def _filled(pitches: Tensor) -> Tensor:
+    """The grid's first 256 sixteenths, filled up with silence."""
+    found = torch.full((SIXTEENTHS, music.VOICES), music.REST)
+    found[: len(pitches)] = pitches[:SIXTEENTHS]
+    return found
 
 
 def source_of(entry: zoo.Entry) -> Data:

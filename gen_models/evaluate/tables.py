@@ -10,12 +10,13 @@ from typing import Any
 from gen_models import data, zoo
 from gen_models.evaluate import record
 from gen_models.evaluate.figures import FIGURES, written
-from gen_models.evaluate.running import CONTROLS
+from gen_models.evaluate.running import CONTROLS, TEST
 from gen_models.evaluate.targets import TRIED, verdicts
+from gen_models.evaluate.translations import TWINS, UNCHANGED
 from gen_models.interface import BadInput
 
 BEGIN, END = "<!-- evaluation: begin -->", "<!-- evaluation: end -->"
-HIDDEN = ("elbo", "density", "copies")  # in the page's tables, too many for a README
+HIDDEN = ("elbo", "density", "copies", "repeats3")  # in the page's tables, too many for a README
 
 
 def markdown(shelf: zoo.Shelf = zoo.BUNDLED) -> str:
@@ -84,7 +85,8 @@ def controls(rows: Iterable[Mapping[str, Any]], part: str = "figures") -> list[d
     for row in rows:
         kept = found.setdefault((row["name"], row["n"]), dict(row))
         kept[part] = kept[part] | row[part]
-    return sorted(found.values(), key=lambda row: (-row["n"], CONTROLS.index(row["name"])))
+    order = (*CONTROLS, TEST, UNCHANGED, TWINS)
+    return sorted(found.values(), key=lambda row: (-row["n"], order.index(row["name"].partition(",")[0])))
 
 
 def _head(key: str) -> str:

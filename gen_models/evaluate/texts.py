@@ -67,20 +67,13 @@ def _of_text(subject: Subject, model: Predicts, test: Tensor) -> Cells:
 
 def _of_lines(subject: Subject, model: Predicts, test: Tensor) -> Cells:
     with torch.no_grad():
-        nats = torch.cat([-model.log_probs(part.to(model.device)).cpu().double() for part in test.split(256)]).sum(1)
+        nats = torch.cat([-model.log_prob(part.to(model.device)).cpu().double() for part in test.split(256)])
     count = _written(test).sum(1).double()
     seen = metrics.copies(subject.as_bytes(test), subject.as_bytes(subject.source_x("train")))
-    figures = {"nats_per_symbol": _ratio(nats, count)}
+    figures = {"nats_per_symbol": metrics.ratio(nats, count)}
     if (~seen).sum() > 1:
-        figures["nats_unseen"] = _ratio(nats[~seen], count[~seen])
+        figures["nats_unseen"] = metrics.ratio(nats[~seen], count[~seen])
     return figures
-
-
-def _ratio(nats: Tensor, count: Tensor) -> dict[str, float]:
-    """Nats per character over all lines, with the standard error of a ratio."""
-    value = float(nats.sum() / count.sum())
-    _, error = metrics.mean_error((nats - value * count) / count.mean())
-    return {"value": value, "se": error}
 
 
 def _written(x: Tensor) -> Tensor:

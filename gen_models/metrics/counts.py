@@ -76,3 +76,10 @@ def bits_per_dim(nats_per_example: Number, dims: int, scale: float) -> Number:
     if dims < 1 or scale <= 0:
         raise BadInput(f"Bits per dimension need dims >= 1 and scale > 0; got {dims} and {scale}.")
     return (nats_per_example / dims + math.log(scale)) / math.log(2)
+
+
+def ratio(cost: Tensor, count: Tensor) -> dict[str, float]:
+    """The whole cost over the whole count, of rows (N,) that hold both, with the standard error of a ratio."""
+    value = float(cost.sum() / count.sum())
+    _, error = mean_error((cost - value * count) / count.mean())
+    return {"value": value, "se": error}

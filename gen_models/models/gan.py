@@ -5,13 +5,13 @@ Generative Adversarial Networks (Goodfellow et al., 2014), arXiv 1406.2661.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.parametrizations import spectral_norm
 
 from gen_models.interface import (
     Batch,
@@ -26,18 +26,76 @@ from gen_models.interface import (
     Turn,
     at_once,
 )
-from gen_models.nn import mlp, quartered, zero
+from gen_models.nn import PlainBlock, bounded, doubled, mlp, quartered, spectrally_normalise
 from gen_models.noise import Noise
 
 
-class GAN(GenerativeModel, Samples, Decodes, Criticises):
+class Game(GenerativeModel, Samples, Decodes, Criticises):
+    """A generator and a judge (discriminator or critic), whatever they are made of; subclasses say what each loses."""
+
+    players: ClassVar[tuple[str, ...]] = ("discriminator", "generator")
+
+    def _play(self, latent_dim: int, generator: nn.Module, judge: nn.Module) -> None:
+        """Takes in the two networks: z, label rows -> x and x, label rows -> (B,) scores."""
+        self.latent_shape = (latent_dim,)
+        self.generator = generator
+        self.add_module(self.players[0], judge)
+
+    @property
+    def _judge(self) -> nn.Module:
+        """The discriminator, or the critic."""
+        return self.get_submodule(self.players[0])
+
+    # ---- the game ----------------------------------------------------------------------------------------------
+
+    def loss(self, batch: Batch, turn: Turn) -> Loss:
+        label = self.label_rows(batch.label, len(batch.x))
+        z = torch.randn((len(batch.x), *self.latent_shape), generator=turn.rng).to(batch.x.device)
+        if turn.player == "generator":
+            generated = self.generator(z, label)
+            return self.generator_loss(self.judged(batch.x, turn), self.judged(generated, turn), label)
+        with torch.no_grad():
+            generated = self.generator(z, label)
+        return self.judge_loss(self.judged(batch.x, turn), self.judged(generated, turn), label, turn)
+
+    def judged(self, x: Tensor, turn: Turn) -> Tensor:
+        """What the judge gets to see of x while both learn: x itself, unless a model augments it."""
+        return x
+
+    @abstractmethod
+    def judge_loss(self, real: Tensor, generated: Tensor, label: Tensor | None, turn: Turn) -> Loss:
+        """The loss of the discriminator (the critic); both pictures are data to it."""
+
+    @abstractmethod
+    def generator_loss(self, real: Tensor, generated: Tensor, label: Tensor | None) -> Loss:
+        """The loss of the generator, whose gradient flows through `generated`."""
+
+    # ---- what it can do ----------------------------------------------------------------------------------------
+
+    def decode(self, z: Tensor, *, label: Tensor | None = None) -> Tensor:
+        """z (B, latent_dim) -> (B, *shape)."""
+        x = self.generator(z, self.label_rows(label, len(z)))
+        return x.clamp(-1, 1) if self.space.kind == "image" else x
+
+    def criticise(self, x: Tensor, *, label: Tensor | None = None) -> Tensor:
+        """(B,) scores of the discriminator; only their order means something."""
+        return self._judge(x, self.label_rows(label, len(x)))
+
+    def sample(
+        self, noise: Noise, *, label: Tensor | None = None, truncation: Annotated[float, Range(0.0, 1.5, 0.05)] = 1.0
+    ) -> Iterator[Frame]:
+        """z from a standard normal times `truncation`: less is safer and less varied."""
+        z = truncation * noise.normal(*self.latent_shape).to(self.device)
+        yield from at_once(self.decode(z, label=label))
+
+
+class GAN(Game):
     """A generator against a discriminator with spectral norm, on the non-saturating loss.
 
     Spectral Normalization for Generative Adversarial Networks (Miyato et al., 2018), arXiv 1802.05957. Classes enter
     the discriminator by projection: cGANs with Projection Discriminator (Miyato and Koyama, 2018), arXiv 1802.05637.
     """
 
-    players = ("discriminator", "generator")
     spectral: ClassVar[bool] = True
     about = r"""
 **Objective.** Two players. The discriminator $D$ learns to tell real pictures from generated ones; the generator $G$
@@ -66,34 +124,16 @@ have 1000 modes to count). Its losses do not say whether the pictures are good.
         conditional: bool = False,
     ):
         super().__init__(space, conditional=conditional)
-        self.latent_shape = (latent_dim,)
         classes = len(self.labels)
         if space.kind == "image":
-            self.generator = PictureGenerator(space, latent_dim, classes, channels)
+            generator = PictureGenerator(space, latent_dim, classes, channels)
             judge = PictureJudge(space, classes, channels, self.spectral)
         else:
-            self.generator = PointsGenerator(space, latent_dim, classes, 4 * channels)
+            generator = PointsGenerator(space, latent_dim, classes, 4 * channels)
             judge = PointsJudge(space, classes, 4 * channels, self.spectral)
-        self.add_module(self.players[0], judge)
-
-    @property
-    def _judge(self) -> nn.Module:
-        """The discriminator, or the critic."""
-        return self.get_submodule(self.players[0])
-
-    # ---- the game ----------------------------------------------------------------------------------------------
-
-    def loss(self, batch: Batch, turn: Turn) -> Loss:
-        label = self.label_rows(batch.label, len(batch.x))
-        z = torch.randn((len(batch.x), *self.latent_shape), generator=turn.rng).to(batch.x.device)
-        if turn.player == "generator":
-            return self.generator_loss(batch.x, self.generator(z, label), label)
-        with torch.no_grad():
-            generated = self.generator(z, label)
-        return self.judge_loss(batch.x, generated, label, turn)
+        self._play(latent_dim, generator, judge)
 
     def judge_loss(self, real: Tensor, generated: Tensor, label: Tensor | None, turn: Turn) -> Loss:
-        """The loss of the discriminator (the critic); both pictures are data to it."""
         on_real, on_generated = self._judge(real, label), self._judge(generated, label)
         value = F.softplus(-on_real).mean() + F.softplus(on_generated).mean()
         right = 0.5 * ((on_real > 0).float().mean() + (on_generated < 0).float().mean())
@@ -102,24 +142,6 @@ have 1000 modes to count). Its losses do not say whether the pictures are good.
     def generator_loss(self, real: Tensor, generated: Tensor, label: Tensor | None) -> Loss:
         value = F.softplus(-self._judge(generated, label)).mean()
         return Loss(value, {"generator": value})
-
-    # ---- what it can do ----------------------------------------------------------------------------------------
-
-    def decode(self, z: Tensor, *, label: Tensor | None = None) -> Tensor:
-        """z (B, latent_dim) -> (B, *shape)."""
-        x = self.generator(z, self.label_rows(label, len(z)))
-        return x.clamp(-1, 1) if self.space.kind == "image" else x
-
-    def criticise(self, x: Tensor, *, label: Tensor | None = None) -> Tensor:
-        """(B,) scores of the discriminator; only their order means something."""
-        return self._judge(x, self.label_rows(label, len(x)))
-
-    def sample(
-        self, noise: Noise, *, label: Tensor | None = None, truncation: Annotated[float, Range(0.0, 1.5, 0.05)] = 1.0
-    ) -> Iterator[Frame]:
-        """z from a standard normal times `truncation`: less is safer and less varied."""
-        z = truncation * noise.normal(*self.latent_shape).to(self.device)
-        yield from at_once(self.decode(z, label=label))
 
 
 class WGANGP(GAN):
@@ -232,13 +254,12 @@ class PictureGenerator(nn.Module):
         if self.label is not None:
             z = torch.cat([z, self.label(label)], -1)
         h = self.coarse(self.project(z).view(-1, *self.start))
-        h = _doubled(h)
+        h = doubled(h)
         for block in self.fine:
             h = block(h)
-        h = _doubled(self.narrow(F.leaky_relu(h, 0.2)))
+        h = doubled(self.narrow(F.leaky_relu(h, 0.2)))
         h = F.leaky_relu(self.smooth(F.leaky_relu(h, 0.2)), 0.2)
-        x = self.head(h)
-        return x.clamp(-1, 1) + 0.1 * (x - x.clamp(-1, 1))  # a tanh would leave early all-black pictures no gradient
+        return bounded(self.head(h))
 
 
 class PictureJudge(nn.Module):
@@ -252,7 +273,8 @@ class PictureJudge(nn.Module):
         self.features = nn.Linear(2 * c * h * w, 4 * c)
         self.score = nn.Linear(4 * c, 1)
         self.label = nn.Linear(classes, 4 * c, bias=False) if classes else None
-        _normalise(self, spectral)
+        if spectral:
+            spectrally_normalise(self)
 
     def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         h = self.fine(self.stem(F.pixel_unshuffle(x, 2)))
@@ -260,22 +282,6 @@ class PictureJudge(nn.Module):
         h = F.leaky_relu(self.features(F.leaky_relu(h, 0.2).flatten(1)), 0.2)
         score = self.score(h).squeeze(-1)
         return score if self.label is None else score + (self.label(label) * h).sum(-1) / h.shape[-1] ** 0.5
-
-
-class PlainBlock(nn.Module):
-    """Two 3x3 convolutions without normalisation, added to their input; the second starts at 0 (Fixup).
-
-    Fixup Initialization: Residual Learning Without Normalization (Zhang, Dauphin and Ma, 2019), arXiv 1901.09321.
-    """
-
-    def __init__(self, inputs: int, outputs: int):
-        super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
-        self.conv2 = zero(nn.Conv2d(outputs, outputs, 3, padding=1))
-        self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.skip(x) + self.conv2(F.leaky_relu(self.conv1(F.leaky_relu(x, 0.2)), 0.2))
 
 
 class PointsGenerator(nn.Module):
@@ -295,23 +301,8 @@ class PointsJudge(nn.Module):
     def __init__(self, space: Space, classes: int, width: int, spectral: bool):
         super().__init__()
         self.layers = mlp([space.size + classes, width, width, width, 1], lambda: nn.LeakyReLU(0.2))
-        _normalise(self, spectral)
+        if spectral:
+            spectrally_normalise(self)
 
     def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         return self.layers(x if label is None else torch.cat([x, label], -1)).squeeze(-1)
-
-
-def _doubled(x: Tensor) -> Tensor:
-    """Twice the height and width, smoothly: learnt up-sampling leaves a chequered pattern."""
-    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-
-
-def _normalise(module: nn.Module, spectral: bool) -> None:
-    """Spectral norm on every weight; a branch that starts at 0 has no norm to divide by, so it starts small instead."""
-    if not spectral:
-        return
-    for layer in list(module.modules()):
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            if not layer.weight.any():
-                nn.init.xavier_uniform_(layer.weight)
-            spectral_norm(layer)

@@ -6,7 +6,7 @@ Attention Is All You Need (Vaswani et al., 2017), arXiv 1706.03762.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -44,6 +44,8 @@ class Transformer(GenerativeModel, Completes, Predicts, Attends, Scores):
     masks = "prefix"
     exact = True
     how = "the chain rule, character by character"
+    figure: ClassVar[str] = FIGURE
+    network: ClassVar[type[Decoder]] = Decoder
     about = r"""
 **Objective.** A text is written from left to right, and every character is given a probability by all those before it,
 $$\log p(x) = \sum_i \log p(x_i \mid x_1, \dots, x_{i-1}).$$
@@ -74,13 +76,18 @@ rival: a table of how often seven characters follow one another (a Kneser-Ney 7-
         dropout: Annotated[float, Range(0.0, 0.5, 0.05)] = 0.0,
     ):
         super().__init__(space)
-        if space.kind != "text" or not space.alphabet:
-            raise BadInput("The transformer writes text; choose a text to train it on.")
+        self.check(space)
         self.lines = space.encoding == "lines"
-        self.cached = True  # reads each character once; without it all of them again for each new one
-        self.decoder = Decoder(
+        self.cached = True  # reads each symbol once; without it all of them again for each new one
+        self.decoder = self.network(
             len(space.alphabet), space.size, width=width, layers=layers, heads=heads, dropout=dropout
         )
+
+    @classmethod
+    def check(cls, space: Space) -> None:
+        """BadInput for a space that it does not write in."""
+        if space.kind != "text" or not space.alphabet:
+            raise BadInput("The transformer writes text; choose a text to train it on.")
 
     @classmethod
     def limits(cls, space: Space, config: Mapping[str, Any]) -> Mapping[str, Range | Choices]:
@@ -95,7 +102,7 @@ rival: a table of how often seven characters follow one another (a Kneser-Ney 7-
         cost = F.cross_entropy(logits.flatten(0, 1), x.flatten(), reduction="none").view(x.shape)
         written = self._written(x)
         mean = (cost * written).sum() / written.sum()
-        return Loss(mean, {FIGURE: mean})
+        return Loss(mean, {self.figure: mean})
 
     def log_prob(
         self, x: Tensor, noise: Noise | None = None, *, label: Tensor | None = None, samples: int = 1

@@ -1,5 +1,6 @@
-"""What two or more families use: perceptrons, residual blocks, attention, time features, a decoder-only transformer."""
+"""What two or more families use: perceptrons, blocks, attention, time features, a transformer, what games share."""
 
+from gen_models.nn.adversarial import PlainBlock, bounded, diff_augment, doubled, recoloured, spectrally_normalise
 from gen_models.nn.blocks import (
     Attention,
     PointsNetwork,
@@ -17,12 +18,18 @@ __all__ = [
     "Attention",
     "Cache",
     "Decoder",
+    "PlainBlock",
     "PointsNetwork",
     "ResidualBlock",
     "TimeFeatures",
     "UNet",
+    "bounded",
+    "diff_augment",
+    "doubled",
     "kept",
     "mlp",
     "quartered",
+    "recoloured",
+    "spectrally_normalise",
     "zero",
 ]

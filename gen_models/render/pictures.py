@@ -11,10 +11,12 @@ from PIL import Image, ImageColor
 from torch import Tensor
 
 from gen_models.interface import BadInput, Space
+from gen_models.render.roll import rolls
 from gen_models.render.scatter import points
 from gen_models.render.writing import writing
 
 LESS, SAME, MORE = (0, 90, 181), (255, 255, 255), (220, 100, 0)  # apart in blue-yellow and in lightness: safe for all
+ROLL = 120  # pixels: the height of a piano roll in a grid that nobody scales
 
 
 def picture(
@@ -29,8 +31,10 @@ def picture(
     """One x (C, H, W) as a picture, grey or colour; [-spread, spread] goes from black to white (3 suits noise).
 
     Enlarged by the whole number `scale`, or by the largest one that fits into `height` pixels. Points (2,) or (N, 2)
-    become a scatter plot of `height` pixels.
+    become a scatter plot of `height` pixels, music a piano roll three times as wide as `height`.
     """
+    if space.kind == "music":
+        return rolls(x[None], space, height=height or ROLL * (scale or 2), theme=theme)[0]
     if space.kind == "points":
         return points(x.reshape(-1, 2), size=height or 480, theme=theme)
     pixels = _pixels(x[None], space, spread)[0]
@@ -54,12 +58,18 @@ def grid(
 
     Each is enlarged by `scale`, or by the largest whole number with which the grid fits into `height` pixels. `gap`
     (pixels of the result) and empty cells are transparent, or in the colour `ground`. Points (B, 2) become one scatter
-    plot of all, over those of `real` (N, 2); texts (B, n) one page. BadInput when there is nothing to show.
+    plot of all, over those of `real` (N, 2); texts (B, n) one page; music piano rolls on one scale, in half as many
+    columns since they are wide. BadInput when there is nothing to show.
     """
     if space.kind == "text":
         return writing(x, space, size=height or 480, theme=theme, ground=ground)
     if space.kind == "points":
         return points(x.reshape(-1, 2), real=real, size=height or 480, theme=theme, ground=ground)
+    if space.kind == "music":
+        columns = min(columns or math.ceil(columns_for(max(len(x), 1)) / 2), max(len(x), 1))
+        down = math.ceil(len(x) / columns) or 1
+        free = (height - (down - 1) * gap) // down if height else ROLL * (scale or 1)
+        return _tiled(_stacked(rolls(x, space, height=max(free, 8), theme=theme)), columns, gap, ground)
     pixels = _pixels(x, space, spread)
     columns = min(columns or columns_for(len(pixels)), len(pixels))
     rows = math.ceil(len(pixels) / columns)
@@ -105,7 +115,7 @@ def columns_for(count: int) -> int:
 def _pixels(x: Tensor, space: Space, spread: float) -> np.ndarray:
     """(B, C, H, W) in [-spread, spread] as bytes (B, H, W, C), C being 1 or 3; what is not a number is grey."""
     if space.kind != "image":
-        raise BadInput(f"There is no picture of {space.kind}; only of images and points.")
+        raise BadInput(f"There is no picture of {space.kind}; only of images, points and music.")
     if x.dim() != 4 or x.shape[1] not in (1, 3) or not x.shape[0]:
         raise BadInput(f"A picture needs (C, H, W) with 1 or 3 colours and at least one sample; got {tuple(x.shape)}.")
     values = np.nan_to_num(x.detach().float().cpu().numpy() * (127.5 / spread) + 127.5, copy=False, nan=127.5)

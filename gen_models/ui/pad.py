@@ -18,15 +18,25 @@ from gen_models.ui.visits import Picked, Visit
 if TYPE_CHECKING:
     from gen_models.ui.tabs import Tab
 
-DIGITS = ("mnist", "stacked-mnist")
+DIGITS = ("mnist", "stacked-mnist", "mnist-photo")
 DIGIT_BOX = 20 / 28  # MNIST's digits fill 20 x 20 of 28 x 28 pixels, their centre of mass in the middle
+INKS = (  # for pictures on white paper
+    ("yellow", "#fcc21b"),
+    ("black", "#1b1d22"),
+    ("white", "#ffffff"),
+    ("red", "#e0402f"),
+    ("blue", "#2f7fe0"),
+    ("green", "#4c9a3a"),
+)
 LONGEST = 34_000_000  # characters of a file in base64
 
 
 def props(picked: Picked) -> dict[str, Any]:
     """What the pad needs to know of the entry it draws for."""
     size = list(picked.space.shape[1:]) if picked.space.kind == "image" else [28, 28]
-    return {"entry": picked.name, "size": size, "box": DIGIT_BOX if picked.entry.data in DIGITS else 0}
+    digits, colour = picked.entry.data in DIGITS, picked.space.shape[:1] == (3,)
+    inks = [list(ink) for ink in INKS] if picked.space.domains and colour and not digits else []
+    return {"entry": picked.name, "size": size, "box": DIGIT_BOX if digits else 0, "colours": inks}
 
 
 def follow(picked: Picked) -> gr.HTML:

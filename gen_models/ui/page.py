@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import gradio as gr
@@ -18,9 +19,12 @@ STATIC = Path(__file__).parent / "static"
 FIRST = ("theme.css", "page.js")  # the rest of the files may rely on these
 
 
-def page(bundled: zoo.Shelf | None = None, where: str = "cpu") -> gr.Blocks:
-    """The whole page over a folder of checkpoints; `where` is the device's name for the chip and for training."""
-    visits = Visits(bundled or zoo.BUNDLED)
+def page(bundled: zoo.Shelf | None = None, where: str = "cpu", may_edit_bundled: bool = False) -> gr.Blocks:
+    """The whole page over a folder of checkpoints; `where` is the device's name for the chip and for training.
+
+    may_edit_bundled: what a person changes of a shipped entry, its directions' names, is written into its card.
+    """
+    visits = Visits(bundled or zoo.BUNDLED, may_edit_bundled)
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 1800), fill_width=True) as demo:
         chip = {"chip": lambda visit, asked: _chip(where)}
         entries = {key: [name for name, entry in zoo.ZOO.items() if entry.family == key] for key in zoo.FAMILIES}
@@ -38,6 +42,11 @@ def page(bundled: zoo.Shelf | None = None, where: str = "cpu") -> gr.Blocks:
         demo.unload(visits.close)
     demo.queue(max_size=64)
     return demo
+
+
+def private(host: str, share: bool) -> bool:
+    """Whether only people at this machine reach the page: no Space, no public link, no port open to others."""
+    return host in ("127.0.0.1", "localhost", "::1") and not share and not os.environ.get("SPACE_ID")
 
 
 def _opened(visits: Visits):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -42,7 +43,7 @@ class Panel(NamedTuple):
 
     def refusal(self, model: type, kind: str) -> str:
         """Why such an entry does not get the panel; "" where it does."""
-        missing = [need.__name__.lower() for need in self.needs if not issubclass(model, need)]
+        missing = [_verb(need) for need in self.needs if not issubclass(model, need)]
         if missing:
             return f"{self.name} needs a model that {' and '.join(missing)}; {model.__name__} does not."
         if self.normal and not getattr(model, "normal", True):
@@ -136,14 +137,14 @@ class Tab:
 
     def build(self, panels: Sequence[Panel]) -> None:
         """Mounts every panel that some entry of the family can have, then the words, then wires the picker."""
-        kind = self.first.space.kind
+        kind, possible = self.first.space.kind, self._possible()
         mounted: list[tuple[Panel, gr.Tab]] = []
         with gr.Column(elem_classes="gm-body"):
             self.taken.render()
             self.reasons = live("reasons", {}, self.visits, value={}, family=self.family.key)
             with gr.Tabs(elem_id=f"{self.family.key}-panels", elem_classes="gm-panels", overflow_behavior="wrap"):
                 for panel in panels:
-                    if not any(panel.suits(model, k) for model in self.family.models for k in KINDS):
+                    if not any(panel.suits(model, k) for model, k in possible):
                         continue
                     can = panel.suits(self.first.entry.model, kind)
                     with gr.Tab(
@@ -166,6 +167,21 @@ class Tab:
         self.reasons.value = self._reasons(mounted, self.first)
         self.on_pick(lambda picked: self._reasons(mounted, picked), [self.reasons])
         self._wire()
+
+    def _possible(self) -> set[tuple[type, str]]:
+        """Model and kind of data of all that can stand in the picker: shipped, found there, trained in a visit."""
+        family, found = self.family, set()
+        for name in [*zoo.ZOO, *(name for name in self.visits.bundled.names() if name not in zoo.ZOO)]:
+            try:
+                entry = zoo.ZOO[name] if name in zoo.ZOO else self.visits.bundled.entry(name)
+            except (BadInput, OSError):
+                continue  # the picker leaves it out, and says why in the log
+            if entry.family == family.key:
+                found.add((entry.model, entry.where.kind))
+        live = (
+            (model, kind) for kind in KINDS for two in (False, True) for model in zoo.live_models(kind, domains=two)
+        )
+        return found | {(model, kind) for model, kind in live if model in family.models}
 
     def _figures(self) -> None:
         """What was measured of the chosen entry, folded; read anew whenever it is chosen."""
@@ -210,6 +226,11 @@ class Tab:
         self.chosen.pick(pick, [self.chosen], outputs, **quiet)
         for event in self._after:
             event.then(choose, None, [self.chosen, *outputs], **quiet)
+
+
+def _verb(ability: type) -> str:
+    """An ability as a person says it: "attends within"."""
+    return re.sub(r"(?<!^)(?=[A-Z])", " ", ability.__name__).lower()
 
 
 def _whole(component: Any, update: Any) -> Any:

@@ -73,10 +73,10 @@ def card_time(shelf: zoo.Shelf, name: Any) -> int:
 
 
 class Visits:
-    """All open pages of this process."""
+    """All open pages of this process; `may_edit_bundled`: they are this machine's own person's, nobody else's."""
 
-    def __init__(self, bundled: zoo.Shelf):
-        self.bundled = bundled
+    def __init__(self, bundled: zoo.Shelf, may_edit_bundled: bool = False):
+        self.bundled, self.may_edit_bundled = bundled, may_edit_bundled
         self._root = Path(tempfile.mkdtemp(prefix="gen_models-"))
         self._lock = threading.Lock()
         self._sessions: OrderedDict[str, Visit] = OrderedDict()
@@ -123,6 +123,10 @@ class Visits:
         if isinstance(name, str) and name in zoo.ZOO:
             return Picked(name, zoo.ZOO[name], self.bundled)
         raise BadInput(f"There is no entry {name!r}; choose one of {', '.join(zoo.ZOO)}.")
+
+    def may_edit(self, picked: Picked) -> bool:
+        """Whether a person may write into the entry's card: their own entries', and where all is theirs any."""
+        return self.may_edit_bundled or picked.shelf is not self.bundled
 
     def _free(self, visit: Visit) -> None:
         self._keys.pop(visit.key, None)

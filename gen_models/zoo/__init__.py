@@ -3,7 +3,20 @@
 from gen_models.zoo.arena import Contest, Contestant, Setting
 from gen_models.zoo.entries import FAMILIES, JUDGE, Entry, Family, build, card_of, entry_of
 from gen_models.zoo.running import STATE, run
-from gen_models.zoo.sampling import complete, decoded, few, label_rows, limits, preview, sample, stepped
+from gen_models.zoo.sampling import (
+    both_ways,
+    complete,
+    decoded,
+    domain,
+    few,
+    held_pairs,
+    label_rows,
+    limits,
+    preview,
+    sample,
+    stepped,
+    translated,
+)
 from gen_models.zoo.shelf import BUNDLED, BUNDLED_ROOT, PREVIEW, Shelf, forget, load
 from gen_models.zoo.table import JUDGES, ZOO, live, live_models
 
@@ -22,13 +35,16 @@ __all__ = [
     "Family",
     "Setting",
     "Shelf",
+    "both_ways",
     "build",
     "card_of",
     "complete",
     "decoded",
+    "domain",
     "entry_of",
     "few",
     "forget",
+    "held_pairs",
     "label_rows",
     "limits",
     "live",
@@ -38,4 +54,5 @@ __all__ = [
     "run",
     "sample",
     "stepped",
+    "translated",
 ]

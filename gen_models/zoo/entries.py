@@ -16,6 +16,9 @@ import torch
 from gen_models import __version__, data
 from gen_models.interface import BadInput, Choices, GenerativeModel, Range, Space, checked
 from gen_models.models.bins import Autoregressive2D
+from gen_models.models.chorales import ChoraleTransformer
+from gen_models.models.crnngan import CRNNGAN
+from gen_models.models.cyclegan import CycleGAN
 from gen_models.models.diffusion import DDPM, FlowMatching
 from gen_models.models.factor import MixtureOfFactorAnalyzers
 from gen_models.models.flow import Glow, NeuralSpline, RealNVP
@@ -23,6 +26,7 @@ from gen_models.models.gan import GAN, R3GAN, WGANGP
 from gen_models.models.judge import Judge
 from gen_models.models.mixture import GaussianMixture
 from gen_models.models.pixelcnn import PixelCNN
+from gen_models.models.sagan import SAGAN
 from gen_models.models.transformer import Transformer
 from gen_models.models.vae import VAE, BetaVAE
 from gen_models.models.vqvae import VQVAE
@@ -46,8 +50,10 @@ FAMILIES: dict[str, Family] = {
     for family in (
         Family("mixture", "Mixture", (GaussianMixture, MixtureOfFactorAnalyzers)),
         Family("vae", "VAE", (VAE, BetaVAE)),
-        Family("gan", "GAN", (GAN, WGANGP, R3GAN)),
-        Family("autoregressive", "Autoregressive", (PixelCNN, Transformer, Autoregressive2D)),
+        Family("gan", "GAN", (GAN, WGANGP, R3GAN, SAGAN)),
+        Family("cyclegan", "CycleGAN", (CycleGAN,)),
+        Family("crnngan", "C-RNN-GAN", (CRNNGAN,)),
+        Family("autoregressive", "Autoregressive", (PixelCNN, Transformer, ChoraleTransformer, Autoregressive2D)),
         Family("vqvae", "VQ-VAE", (VQVAE,)),
         Family("flow", "Flow", (NeuralSpline, RealNVP, Glow)),
         Family("diffusion", "Diffusion", (FlowMatching, DDPM)),

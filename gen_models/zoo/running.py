@@ -14,11 +14,11 @@ from typing import Any
 import torch
 
 from gen_models import checkpoint, data, render
-from gen_models.interface import BadInput, Data, GenerativeModel, Samples, checked_seed
+from gen_models.interface import BadInput, Data, GenerativeModel, Samples, Translates, checked_seed
 from gen_models.noise import mixed
 from gen_models.training import Progress, Training
 from gen_models.zoo.entries import Entry, build, card_of
-from gen_models.zoo.sampling import preview
+from gen_models.zoo.sampling import both_ways, held_pairs, preview
 from gen_models.zoo.shelf import PREVIEW
 
 STATE = "training.safetensors"  # an unfinished training, beside the checkpoint it will become
@@ -108,10 +108,16 @@ class _Store:
         source = data.source_of(name) if name else "a visitor's own data"
         card = dict(self.card) | {"source": source, "licence": "Apache-2.0 (weights)", "training": facts}
         checkpoint.save(self.folder, card, model, half=entry.where.kind != "points")
-        if isinstance(model, Samples):
-            picture = render.png(preview(model), {"entry": self.folder.name, "seed": 0})
+        if isinstance(model, Samples | Translates):
+            seen = preview(model) if isinstance(model, Samples) else _translations(model, training.data)
+            picture = render.png(seen, {"entry": self.folder.name, "seed": 0})
             part = self.folder / f".{PREVIEW}.part"
             with contextlib.suppress(OSError):  # the checkpoint is safe; a preview's failure never kills a run
                 part.write_bytes(picture)
                 os.replace(part, self.folder / PREVIEW)
         self.path.unlink(missing_ok=True)
+
+
+def _translations(model: GenerativeModel, source: Data) -> Any:
+    """The picture of an entry that translates: four held-out pictures of each domain, and what becomes of them."""
+    return render.grid(both_ways(model, *held_pairs(source)), model.space, columns=4)

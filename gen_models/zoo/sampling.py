@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,12 +14,14 @@ from gen_models.interface import (
     Choices,
     Clusters,
     Completes,
+    Data,
     Decodes,
     Frame,
     GenerativeModel,
     Range,
     Samples,
     Space,
+    Translates,
     checked,
     checked_seed,
 )
@@ -120,3 +122,40 @@ def decoded(model: GenerativeModel, z: Tensor, label: Tensor | None = None) -> T
         raise BadInput("This entry has no decoder.")
     with torch.inference_mode():
         return model.decode(z.to(model.device), label=label)
+
+
+# ---- from one domain to the other --------------------------------------------------------------------------------
+
+
+def domain(space: Space, to: Any) -> Literal["A", "B"]:
+    """The domain that is meant by A, B or its name; BadInput names those that there are."""
+    for letter, name in zip("AB", space.domains, strict=False):
+        if isinstance(to, str) and to.casefold() in (letter.casefold(), name.casefold()):
+            return letter
+    known = " or ".join(f"{letter} ({name})" for letter, name in zip("AB", space.domains, strict=False))
+    raise BadInput(f"There is no domain {to!r}; choose {known}." if known else "This entry knows one domain only.")
+
+
+def translated(model: GenerativeModel, x: Tensor, to: str) -> Tensor:
+    """x (B, *shape) of the other domain redrawn as one of `to` (A, B or a name), without gradients, on the CPU."""
+    if not isinstance(model, Translates):
+        raise BadInput("This entry does not translate.")
+    to = domain(model.space, to)
+    with torch.inference_mode():
+        return model.translate(x.to(model.device), to).cpu()
+
+
+def held_pairs(source: Data, n: int = 4) -> tuple[Tensor, Tensor]:
+    """n pictures of each domain that were held out of training, evenly chosen: of few, the test split's too."""
+    valid = source.split("valid")
+    a, b = valid.x, valid.other
+    if min(len(a), len(b)) < n:
+        test = source.split("test")
+        a, b = torch.cat([a, test.x]), torch.cat([b, test.other])
+    return tuple(x[torch.linspace(0, len(x) - 1, n).round().long()] for x in (a, b))
+
+
+def both_ways(model: GenerativeModel, a: Tensor, b: Tensor) -> Tensor:
+    """Pictures (n, C, H, W) of each domain, in rows of four: of A, as B, of B, as A; (4 n, C, H, W)."""
+    parts = [a.cpu(), translated(model, a, "B"), b.cpu(), translated(model, b, "A")]
+    return torch.stack(parts, 1).flatten(0, 1)

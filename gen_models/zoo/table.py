@@ -6,8 +6,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from gen_models.interface import BadInput, GenerativeModel, Space, checked, options
+from gen_models.interface import BadInput, GenerativeModel, Space, Translates, checked, options
 from gen_models.models.bins import Autoregressive2D
+from gen_models.models.chorales import ChoraleTransformer
+from gen_models.models.crnngan import CRNNGAN
+from gen_models.models.cyclegan import CycleGAN
 from gen_models.models.diffusion import DDPM, FlowMatching
 from gen_models.models.factor import MixtureOfFactorAnalyzers
 from gen_models.models.flow import Glow, NeuralSpline, RealNVP
@@ -15,6 +18,7 @@ from gen_models.models.gan import GAN, R3GAN, WGANGP
 from gen_models.models.judge import Judge
 from gen_models.models.mixture import GaussianMixture
 from gen_models.models.pixelcnn import PixelCNN
+from gen_models.models.sagan import SAGAN
 from gen_models.models.transformer import Transformer
 from gen_models.models.vae import IMPORTANCE, VAE, BetaVAE
 from gen_models.models.vqvae import VQVAE
@@ -48,6 +52,30 @@ def _codes(autoencoder: int, prior: int, **values: Any) -> Recipe:
     }
     lr = {"autoencoder": 2e-3, "prior": 5e-3}
     return Recipe(stages, batch_size=32, lr=lr, warmup=100, ema=0.998, **_CODES | values)
+
+
+def _attending(steps: int, **values: Any) -> Recipe:
+    rates = {"discriminator": 8e-4, "generator": 4e-4}
+    game = {"optimizer": "adam", "betas": (0.0, 0.9), "warmup": 50, "ema": 0.999, "precision": "bfloat16"}
+    return _recipe(steps, **{"batch_size": 32, "lr": rates} | game | values)
+
+
+def _cycle(steps: int, **values: Any) -> Recipe:
+    rates = {"discriminators": 1e-3, "generators": 5e-4}
+    game = {"optimizer": "adam", "betas": (0.5, 0.99), "warmup": 20, "clip": 10.0, "precision": "bfloat16"}
+    return _recipe(steps, **{"batch_size": 16, "lr": rates, "ema": 0.998} | game | values)
+
+
+def _played(likelihood: int, judging: int, game: int, **values: Any) -> Recipe:
+    """First the generator by likelihood, then the discriminator alone, then the game."""
+    stages = {
+        "likelihood": Stage(likelihood, turns={"discriminator": 0}),
+        "discriminator": Stage(judging, turns={"generator": 0}),
+        "game": Stage(game),
+    }
+    rates = {"generator": 1e-3, "discriminator": 1e-3}
+    usual = {"betas": (0.9, 0.99), "weight_decay": 0.01, "warmup": 50, "clip": 1.0, "precision": "bfloat16"}
+    return Recipe(stages, **{"batch_size": 32, "lr": rates, "ema": 0.998} | usual | values)
 
 
 ZOO: dict[str, Entry] = {
@@ -91,6 +119,22 @@ ZOO: dict[str, Entry] = {
     "gan-8gaussians": Entry(
         "gan", R3GAN, "8gaussians", _recipe(4000, lr=5e-4, **_POINTS_GAME), {"latent_dim": 8, "gamma": 0.2},
     ),
+    "sagan-cifar10": Entry("gan", SAGAN, "cifar10", _attending(12000), {"conditional": True}),
+    "sagan-cifar10-plain": Entry(
+        "gan", SAGAN, "cifar10", _attending(12000), {"attention": False, "conditional": True},
+    ),
+    "cyclegan-emoji": Entry(
+        "cyclegan", CycleGAN, "emoji", _cycle(4000), {"cycle": 3.0, "back": 3.0, "identity": 0.1},
+    ),
+    "cyclegan-mnist-photo": Entry(
+        "cyclegan", CycleGAN, "mnist-photo", _cycle(4000, lr=1e-3),
+        {"back": 0.3, "noise": 0.05, "invents": 48, "disturb": 1.0},
+    ),
+    "crnngan-chorales": Entry("crnngan", CRNNGAN, "chorales", _played(4000, 400, 600), {"width": 160, "window": 40}),
+    "crnngan-names": Entry(
+        "crnngan", CRNNGAN, "names",
+        _played(4000, 500, 800, batch_size=128), {"width": 160, "window": 16, "dropout": 0.2},
+    ),
     "pixelcnn-mnist": Entry(
         "autoregressive", PixelCNN, "mnist",
         _recipe(
@@ -120,6 +164,11 @@ ZOO: dict[str, Entry] = {
     "transformer-names": Entry(
         "autoregressive", Transformer, "names", _recipe(3000, batch_size=128, lr=5e-3, warmup=50, ema=0.995, **_TEXT),
         {"width": 96, "layers": 4, "heads": 4, "dropout": 0.1},
+    ),
+    "transformer-chorales": Entry(
+        "autoregressive", ChoraleTransformer, "chorale-tokens",
+        _recipe(3000, batch_size=16, lr=1e-2, warmup=50, ema=0.995, **_TEXT),
+        {"width": 128, "layers": 4, "heads": 4, "dropout": 0.1},
     ),
     "autoregressive-8gaussians": Entry(
         "autoregressive", Autoregressive2D, "8gaussians",
@@ -164,6 +213,8 @@ JUDGES: dict[str, Entry] = {
             {"precision": "bfloat16"},
             {"channels": 48, "stem": "full", "mirrored": True, "turn": 0.0, "shift": 0.25},
         ),
+        ("digits-over-photos", 4000, {"precision": "bfloat16"}, {"channels": 24}),
+        ("noto-emoji", 800, {"precision": "bfloat16"}, {"channels": 24, "mirrored": True}),
     )
     for letter, network in (("a", "residual"), ("b", "plain"))
 }
@@ -194,6 +245,19 @@ _LIVE: dict[tuple[type[GenerativeModel], str], tuple[dict[str, Any], Recipe]] = 
         {"channels": 16, "gamma": 0.5, "penalty_every": 4},
         _recipe(1000, batch_size=64, lr=1e-3, **_GAME | {"ema": 0.99}),
     ),
+    (SAGAN, "image"): ({"channels": 24}, _attending(600, lr=1e-3, warmup=20, ema=0.99, precision="float32")),
+    (CycleGAN, "image"): (
+        {"channels": 16, "cycle": 3.0, "back": 3.0, "identity": 0.1},
+        _cycle(500, ema=0.99, precision="float32"),
+    ),
+    (CRNNGAN, "events"): (
+        {"width": 96, "window": 32, "anchor": 4.0},
+        _played(300, 50, 50, lr={"generator": 3e-3, "discriminator": 1e-3}, ema=0.98),
+    ),
+    (CRNNGAN, "text"): (
+        {"width": 96, "window": 16, "anchor": 4.0},
+        _played(400, 50, 50, lr={"generator": 3e-3, "discriminator": 1e-3}, ema=0.98),
+    ),
     (NeuralSpline, "points"): ({"layers": 4, "waves": 8}, _recipe(2000, batch_size=256, lr=3e-3, **_EXACT)),
     (RealNVP, "points"): ({"layers": 12, "waves": 8}, _recipe(2000, batch_size=256, lr=3e-3, **_EXACT)),
     (Glow, "image"): (
@@ -210,6 +274,10 @@ _LIVE: dict[tuple[type[GenerativeModel], str], tuple[dict[str, Any], Recipe]] = 
             ema=0.99,
             **_CODES,
         ),
+    ),
+    (ChoraleTransformer, "tokens"): (
+        {"width": 64, "layers": 3},
+        _recipe(200, batch_size=8, lr=1e-2, warmup=20, ema=0.95, **_TEXT | {"precision": "float32"}),
     ),
     (Transformer, "text"): (
         {"layers": 3},
@@ -230,9 +298,16 @@ _LIVE: dict[tuple[type[GenerativeModel], str], tuple[dict[str, Any], Recipe]] = 
 }
 
 
-def live_models(kind: str) -> tuple[type[GenerativeModel], ...]:
-    """The models that can be trained in front of an audience on this kind of data, family by family."""
-    return tuple(model for family in FAMILIES.values() for model in family.models if (model, kind) in _LIVE)
+def live_models(kind: str, *, domains: bool = False, encoding: str = "") -> tuple[type[GenerativeModel], ...]:
+    """The models that can be trained in front of an audience on this kind of data, family by family.
+
+    Data of two domains is for models that translate, and they are for no other. Of music the encoding decides, unless
+    it is left open.
+    """
+    sorts = ((encoding,) if encoding else ("events", "tokens")) if kind == "music" else (kind,)
+    known = (model for family in FAMILIES.values() for model in family.models)
+    known = (model for model in known if any((model, sort) in _LIVE for sort in sorts))
+    return tuple(model for model in known if issubclass(model, Translates) == domains)
 
 
 def live(
@@ -246,10 +321,12 @@ def live(
     **config: Any,
 ) -> Entry:
     """The entry for a short training of `model` on data of this space; what is None keeps the recipe's value."""
-    if (model, space.kind) not in _LIVE:
-        raise BadInput(f"{model.__name__} is not for {space.kind}; choose another model of its family.")
+    if model not in live_models(space.kind, domains=bool(space.domains), encoding=space.encoding):
+        of = " of two domains" if space.domains else " of one domain" if issubclass(model, Translates) else ""
+        of = f" as {space.encoding}" if space.kind == "music" else of
+        raise BadInput(f"{model.__name__} is not for {space.kind}{of}; choose another model of its family.")
     family = next(family for family in FAMILIES.values() if model in family.models)
-    base, recipe = _LIVE[model, space.kind]
+    base, recipe = _LIVE[model, space.encoding if space.kind == "music" else space.kind]
     possible = options(model.__init__)
     automatic: dict[str, Any] = {}
     if "conditional" in possible:
@@ -269,8 +346,10 @@ def _shared(stages: Mapping[str, Stage], steps: int | None) -> dict[str, Stage]:
     """The stages with so many steps in all, at least one each, in the proportion that they have; None: as they are."""
     if steps is None:
         return dict(stages)
-    total, found, before = sum(stage.steps for stage in stages.values()), {}, 0
+    total, counts, before = sum(stage.steps for stage in stages.values()), {}, 0
     for name, stage in stages.items():
         first, last = (round(steps * done / total) for done in (before, before + stage.steps))
-        found[name], before = dataclasses.replace(stage, steps=max(1, last - first)), before + stage.steps
-    return found
+        counts[name], before = max(1, last - first), before + stage.steps
+    longest = max(counts, key=counts.get)  # gives what the shortest were lent
+    counts[longest] = max(1, counts[longest] - (sum(counts.values()) - steps))
+    return {name: dataclasses.replace(stage, steps=counts[name]) for name, stage in stages.items()}

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 from browser import found
+from emojis import put_into_cache
 from evaluations import ROWS, evaluation, written
 from playwright.sync_api import Browser, Page, sync_playwright
-from toys import put_on_shelf, small
+from toys import put_on_shelf, small, source_for
 from ui_steps import ENTRIES, PATIENCE
 
 from gen_models import render, zoo
+from gen_models.interface import Samples
 
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = [
@@ -35,10 +37,16 @@ FLAGS = [
 @pytest.fixture(scope="session")
 def page_shelf(tmp_path_factory) -> zoo.Shelf:
     """Small untrained checkpoints with previews, two or three for each family."""
+    put_into_cache()
     shelf = zoo.Shelf(tmp_path_factory.mktemp("page"))
     for name in ENTRIES:
         put_on_shelf(shelf.root / name, small(zoo.ZOO[name]))
-        picture = zoo.preview(zoo.load(name, shelf))
+        model = zoo.load(name, shelf)
+        if isinstance(model, Samples):
+            picture = zoo.preview(model)
+        else:
+            rows = zoo.both_ways(model, *zoo.held_pairs(source_for(zoo.ZOO[name])))
+            picture = render.grid(rows, model.space, columns=4)
         (shelf.root / name / zoo.PREVIEW).write_bytes(render.png(picture, {"entry": name, "seed": 0}))
     return shelf
 

@@ -10,7 +10,7 @@ import pytest
 from evaluations import CONTROLS, drawn, row, written
 from toys import put_on_shelf, small
 
-from gen_models import zoo
+from gen_models import evaluate, zoo
 from gen_models.ui import compare, figures
 from gen_models.ui.visits import Visits
 from gen_models.ui.widgets import Ask
@@ -108,3 +108,14 @@ def test_an_unfinished_evaluation_does_not_claim_that_there_is_no_likelihood(vis
 )
 def test_durations_in_words(seconds, text):
     assert figures.duration(seconds) == text
+
+
+def test_a_card_tells_what_one_switch_alone_changes():
+    told = figures.card(Visits(zoo.BUNDLED).picked("sagan-cifar10"))["targets"]
+    (said,) = (one["text"] for one in told if "the same but for" in one["text"])
+    assert said.startswith("sagan-cifar10-plain, the same but for attention: FD_clf ")
+    other = evaluate.read(zoo.BUNDLED, "sagan-cifar10-plain")
+    figure = next(row for row in other["rows"] if row["kind"] == "model")["figures"]["coverage"]
+    assert f"Coverage {evaluate.written('coverage', figure)} (here " in said
+    alone = figures.card(Visits(zoo.BUNDLED).picked("gan-mnist"))["targets"]
+    assert not any("the same but for" in one["text"] for one in alone)

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import io
+import json
 import re
+import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from playwright.sync_api import expect
+from toys import put_on_shelf, small
 from ui_steps import as_shown, go, pixels
 
-from gen_models import zoo
+from gen_models import checkpoint, zoo
+from gen_models.interface import BadInput
 from gen_models.noise import Noise
+from gen_models.ui import directions as named
+from gen_models.ui import page as whole_page
+from gen_models.ui.panels import train
 from gen_models.ui.panels.latent import CELLS, directions
+from gen_models.ui.visits import Visits
 
 MOVE = "(node, value) => { node.value = value; node.dispatchEvent(new Event('input')); }"
 
@@ -203,3 +212,145 @@ def test_live_calls_check_what_they_are_given(page, app_url, name):
         asked,
     )
     assert says in answer["error"]
+
+
+# ---- names of directions ----------------------------------------------------------------------------------------
+
+
+def axis_names(page):
+    return page.locator("#gan-latent-view .gm-axis-name").all_inner_texts()
+
+
+@pytest.fixture
+def card(page_shelf):
+    """The card of gan-mnist as a dict, read anew by calling it; put back afterwards."""
+    path = page_shelf.root / "gan-mnist" / checkpoint.CARD
+    before = path.read_bytes()
+    yield lambda: json.loads(path.read_text())
+    path.write_bytes(before)
+
+
+def test_a_direction_is_renamed_in_place_and_stays_so(open_page, card):
+    page, before = open_page(), card()
+    opened(page, "gan", "gan-mnist")
+    page.click("#gan-latent-rename-1")
+    page.keyboard.type("  slant ")
+    page.keyboard.press("Enter")
+    expect(page.locator("#gan-latent-view .gm-message")).to_have_text("Saved in the card of gan-mnist.")
+    assert axis_names(page)[:3] == ["direction 1", "slant", "direction 3"]
+    expect(page.locator("#gan-latent-rename-1")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.type("something else")
+    page.keyboard.press("Escape")
+    assert axis_names(page)[1] == "slant"
+    page.locator("#gan-latent-view [data-axis='1']").evaluate(MOVE, 1)
+    expect(page.locator("#gan-latent-view .gm-where")).to_have_text("+1.00 slant")
+    assert card() == before | {"directions": {"names": ["", "slant"]}}
+    other = open_page()
+    opened(other, "gan", "gan-mnist")
+    assert axis_names(other)[1] == "slant"
+    other.click("#gan-latent-rename-1")
+    other.keyboard.press("Delete")  # the old name is selected: it is gone
+    other.keyboard.press("Enter")
+    expect(other.locator("#gan-latent-view .gm-axis-name").nth(1)).to_have_text("direction 2")
+    assert card() == before
+
+
+def visited(shelf, may=True):
+    visits = Visits(shelf, may)
+    return visits, visits.of(SimpleNamespace(session_hash="a"))
+
+
+def test_a_name_changes_nothing_but_the_card(shelf):
+    visits, visit = visited(shelf)
+    (shelf.root / "gan-mnist" / "evaluation.json").write_text("{}")
+    picked, model = visits.picked("gan-mnist", visit), zoo.load("gan-mnist", shelf)
+    files = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (shelf.root / "gan-mnist").iterdir()}
+    given, words = named.rename(visits, picked, visit, 2, "width", 8)
+    assert given == ["", "", "width"]
+    assert "Saved in the card" in words
+    assert zoo.load("gan-mnist", shelf) is model, "the model in memory stays"
+    assert visits.picked("gan-mnist", visit) == picked
+    for path, (content, time) in files.items():
+        assert path.stat().st_mtime_ns == time
+        assert path.read_bytes() == content or path.name == checkpoint.CARD
+    assert named.names(visits.picked("gan-mnist", visits.of(SimpleNamespace(session_hash="b"))), visit) == given
+
+
+def test_where_a_person_may_not_write_the_names_stay_with_the_visit(shelf):
+    visits, visit = visited(shelf, may=False)
+    other = visits.of(SimpleNamespace(session_hash="b"))
+    picked, before = visits.picked("gan-mnist", visit), shelf.card("gan-mnist")
+    given, words = named.rename(visits, picked, visit, 0, "width", 8)
+    assert given == named.names(picked, visit) == ["width"]
+    assert words == "Kept for this visit: " + named.NOT_YOURS
+    assert named.names(picked, other) == []
+    assert shelf.card("gan-mnist") == before
+
+
+def test_a_folder_that_cannot_be_written_keeps_them_with_the_visit_too(shelf, monkeypatch):
+    def full(path, value):
+        raise BadInput("The disk is full.")
+
+    visits, visit = visited(shelf)
+    monkeypatch.setattr(checkpoint, "write_json", full)
+    given, words = named.rename(visits, visits.picked("gan-mnist", visit), visit, 0, "width", 8)
+    assert (given, words) == (["width"], "Kept for this visit: The disk is full.")
+    monkeypatch.undo()
+    given, words = named.rename(visits, visits.picked("gan-mnist", visit), visit, 1, "slant", 8)
+    assert shelf.card("gan-mnist")["directions"]["names"] == given == ["width", "slant"]
+
+
+def test_names_of_a_trained_entry_are_in_its_download(shelf):
+    visits, visit = visited(shelf, may=False)
+    entry = small(zoo.ZOO["gan-mnist"])
+    put_on_shelf(visit.shelf.root / "yours", entry)
+    named.rename(visits, visits.picked("yours", visit), visit, 0, "width", 8)
+    visit.kept["train"] = train.Trained("yours", entry, "GAN on MNIST", 1)
+    with zipfile.ZipFile(train._packed(visit, SimpleNamespace(id="train"))) as packed:
+        assert json.loads(packed.read("yours/card.json"))["directions"] == {"names": ["width"]}
+
+
+@pytest.mark.parametrize("name", ["a" * 25, "two\nlines\x07", None, 7, ["slant"], "a" * 10**6, "\u202eslant"])
+def test_a_name_is_one_short_line(shelf, name):
+    visits, visit = visited(shelf)
+    with pytest.raises(BadInput, match="one line of at most 24 characters"):
+        named.rename(visits, visits.picked("gan-mnist", visit), visit, 0, name, 8)
+
+
+@pytest.mark.parametrize("index", [-1, 8, "first", None, 0.5])
+def test_a_direction_is_one_of_those_there_are(shelf, index):
+    visits, visit = visited(shelf)
+    with pytest.raises(BadInput, match="index is a whole number from 0 to 7"):
+        named.rename(visits, visits.picked("gan-mnist", visit), visit, index, "slant", 8)
+
+
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [
+        (None, []),
+        ("slant", []),
+        ({"names": "slant"}, []),
+        ({"names": ["slant", 7, "a" * 99, {}, "width"]}, ["slant", "", "", "", "width"]),
+        ({"names": ["slant"] * 1000}, ["slant"] * 8),
+    ],
+)
+def test_whatever_a_card_says_of_directions_is_bounded(shelf, said, read):
+    visits, visit = visited(shelf)
+    path = shelf.root / "gan-mnist" / checkpoint.CARD
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"directions": said}))
+    assert named.names(visits.picked("gan-mnist", visit), visit) == read
+
+
+@pytest.mark.parametrize(
+    ("host", "share", "space", "may"),
+    [
+        ("127.0.0.1", False, "", True),
+        ("127.0.0.1", True, "", False),
+        ("0.0.0.0", False, "", False),
+        ("127.0.0.1", False, "somebody/space", False),
+    ],
+)
+def test_shipped_cards_are_written_on_ones_own_machine_alone(monkeypatch, host, share, space, may):
+    monkeypatch.setenv("SPACE_ID", space)
+    assert whole_page.private(host, share) is may

@@ -14,6 +14,7 @@ from torch import Tensor
 from gen_models import latent, render, zoo
 from gen_models.interface import BadInput, Decodes, Encodes, GenerativeModel, checked_seed
 from gen_models.noise import Noise
+from gen_models.ui import directions as named
 from gen_models.ui import pad
 from gen_models.ui.live import live
 from gen_models.ui.tabs import Panel, Tab
@@ -34,7 +35,8 @@ def mount(tab: Tab) -> None:
     serve = _Serve(tab)
     view = live(
         "latent",
-        pad.serve(tab) | {name: getattr(serve, name) for name in ("open", "start", "decode", "plane", "encode")},
+        pad.serve(tab)
+        | {name: getattr(serve, name) for name in ("open", "start", "decode", "plane", "encode", "rename")},
         tab.visits,
         elem_id=f"{tab.family.key}-latent-view",
         family=tab.family.key,
@@ -70,9 +72,9 @@ class _Serve:
         return picked, model
 
     def open(self, visit: Visit, asked: dict) -> dict[str, Any]:
-        """The directions that matter most, and the start of a seed."""
-        _, model = self._model(visit, asked)
-        return directions(model) | self.start(visit, asked)
+        """The directions that matter most, the names that people gave them, and the start of a seed."""
+        picked, model = self._model(visit, asked)
+        return directions(model) | {"given": named.names(picked, visit)} | self.start(visit, asked)
 
     def start(self, visit: Visit, asked: dict) -> dict[str, Any]:
         """The code of a seed, its deviation scaled as the sample's temperature or truncation was."""
@@ -113,6 +115,13 @@ class _Serve:
         with torch.inference_mode():
             z = model.encode(x, label=zoo.label_rows(model.labels, 1, asked.get("label")))
         return {"z": z.flatten().tolist()}
+
+    def rename(self, visit: Visit, asked: dict) -> dict[str, Any]:
+        """Gives a direction a name, "" for none: all names given, and in words where they are kept."""
+        picked, model = self._model(visit, asked)
+        count = len(directions(model)["names"])
+        given, words = named.rename(self.tab.visits, picked, visit, asked.get("index"), asked.get("name"), count)
+        return {"given": given, "words": words}
 
 
 def directions(model: Any) -> dict[str, Any]:

@@ -85,6 +85,7 @@ class Report:
 
     def __init__(self, title: str, source: Data, run: str):
         self.head = {"run": run, "kind": source.space.kind, "title": title, "real": sources.real(source)}
+        self.head["said"] = sources.said(source)
         self.film: list[dict[str, Any]] = []
         self._yardsticks: Future | None = None
         self.curves = Curves()

@@ -7,7 +7,7 @@ import dataclasses
 import math
 import shutil
 import threading
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,18 @@ from gen_models.interface import BadInput, Data, GenerativeModel, Maximises, Spa
 from gen_models.ui.fields import Field, check, choice, number, option_fields, seed, text
 from gen_models.ui.visits import Visit
 
-POINTS, PICTURES, TEXT = "own-points", "own-pictures", "own-text"
-TITLES = {POINTS: "your own points", PICTURES: "your own pictures (zip)", TEXT: "your own text"}
+POINTS, PICTURES, TEXT, TWO = "own-points", "own-pictures", "own-text", "own-domains"
+TITLES = {
+    POINTS: "your own points",
+    PICTURES: "your own pictures (zip)",
+    TEXT: "your own text",
+    TWO: "your own two sets (zips)",
+}
+ZIPS = {"zip": "zip of pictures", "zip-a": "first zip of pictures", "zip-b": "second zip of pictures"}  # in a visit
 SIZES = (28, 32, 64)
-KINDS = ("points", "image", "text")
-HELD = "held-out points of "  # + an entry's name: where a visit keeps those of points that a person brought
+KINDS = ("points", "image", "text", "music")
+HELD = "held out of "  # + an entry's name: where a visit keeps what was held out of data that a person brought
+HELD_PICTURES = 500  # of each domain
 CSV_LIMIT = 4_000_000  # characters
 TEXT_LIMIT = 2_000_000  # characters
 ZIP_LIMIT = 64 << 20  # bytes, as in app.py
@@ -50,7 +57,18 @@ WORDS = {  # a model's option -> its label and what to know about it
     "width": ("Width", "Numbers that stand for a symbol: more learns better and slower."),
     "layers": ("Layers", ""),
     "heads": ("Heads", "Places that a layer can look at at once."),
+    "blocks": ("Blocks", "Residual blocks of a generator: more learn better and slower."),
+    "cycle": ("Cycle weight, A", "How much a picture of the first domain should come back as it was."),
+    "back": ("Cycle weight, B", "The same of the second domain; lower where the first cannot show all of it."),
+    "identity": ("Identity weight", "How far a picture that is already of the domain stays as it is."),
+    "invents": ("Invents", "Numbers from which the way to B draws what A does not show; 0: none."),
+    "noise": ("Noise on the way back", "Keeps the generators from hiding things; pixels from -1 to 1."),
+    "disturb": ("Disturbed on the way back", "Recoloured, and mixed with other pictures: what must not matter."),
     "dropout": ("Dropout", "Part of the activations that is hidden: against learning by heart."),
+    "window": ("Window", "Events of a piece that the discriminator hears."),
+    "softness": ("Softness", "Of the choices that gradients go through."),
+    "matching": ("Feature matching", "Its weight beside the game."),
+    "anchor": ("Anchor", "Weight of the likelihood during the game: without it the music is forgotten."),
 }
 
 
@@ -63,6 +81,8 @@ MODELS = {
     "NeuralSpline": "Spline flow",
     "FlowMatching": "Flow matching",
     "Autoregressive2D": "x, then y, over bins",
+    "CRNNGAN": "C-RNN-GAN",
+    "ChoraleTransformer": "Transformer of voices",
     "VQVAE": "VQ-VAE",
 }
 
@@ -77,7 +97,7 @@ def fields(family: zoo.Family, settings: Mapping[str, Any]) -> list[Field]:
     source = choice("data", "Data", names, names[0], shown=tuple(titles))
     name = source.option.check(settings.get("data", source.option.default))
     space = space_of(name, settings)
-    models = {model.__name__: model for model in zoo.live_models(space.kind) if model in family.models}
+    models = {model.__name__: model for model in models_for(family, space)}
     kind = choice("model", "Model", tuple(models), shown=tuple(map(model_title, models.values())))
     asked = settings.get("model")  # one of the family that is not for this data gives way to the first that is
     other = any(asked == model.__name__ for model in family.models) and asked not in models
@@ -87,9 +107,16 @@ def fields(family: zoo.Family, settings: Mapping[str, Any]) -> list[Field]:
 
 
 def offered(family: zoo.Family) -> tuple[str, ...]:
-    """The data that some model of the family can be trained on here."""
-    kinds = {kind for kind in KINDS if any(model in family.models for model in zoo.live_models(kind))}
-    return tuple(name for name in (*data.NAMES, *TITLES) if space_of(name).kind in kinds)
+    """The data that some model of the family can be trained on here; music first where its first entry makes music."""
+    found = [name for name in (*data.NAMES, *TITLES) if models_for(family, space_of(name))]
+    tune = next((entry.where.kind for entry in zoo.ZOO.values() if entry.family == family.key), "") == "music"
+    return tuple(sorted(found, key=lambda name: tune and space_of(name).kind != "music"))
+
+
+def models_for(family: zoo.Family, space: Space) -> tuple[type[GenerativeModel], ...]:
+    """The models of the family that can be trained here on data of this space."""
+    known = zoo.live_models(space.kind, domains=bool(space.domains), encoding=space.encoding)
+    return tuple(model for model in known if model in family.models)
 
 
 def space_of(name: str, settings: Mapping[str, Any] | None = None) -> Space:
@@ -101,6 +128,10 @@ def space_of(name: str, settings: Mapping[str, Any] | None = None) -> Space:
         wanted = settings or {}
         side = size.check(wanted.get("size", size.default))
         return Space("image", (1 if grey.check(wanted.get("grey", grey.default)) else 3, side, side))
+    if name == TWO:  # their names, and whether both are grey, are known once they are read
+        (size,) = (field.option for field in _own(TWO))
+        side = size.check((settings or {}).get("size", size.default))
+        return Space("image", (3, side, side), domains=("A", "B"))
     if name == TEXT:  # its characters are known once it is read
         lines = bool((settings or {}).get("lines"))
         return Space("text", (64,), alphabet=("\n", " "), encoding="lines" if lines else "plain")
@@ -109,7 +140,7 @@ def space_of(name: str, settings: Mapping[str, Any] | None = None) -> Space:
 
 def title_of(name: str) -> str:
     """The data's name as people write it."""
-    return TITLES[name].removesuffix(" (zip)") if name in TITLES else data.title_of(name)
+    return TITLES[name].partition(" (")[0] if name in TITLES else data.title_of(name)
 
 
 def model_title(model: type[GenerativeModel]) -> str:
@@ -120,9 +151,10 @@ def model_title(model: type[GenerativeModel]) -> str:
 def _own(name: str) -> list[Field]:
     if name == POINTS:
         return [text("csv", "Points as CSV", limit=CSV_LIMIT, info="One x, y per line: draw, paste, or bring a file.")]
-    if name == PICTURES:
+    if name in (PICTURES, TWO):
         shown = tuple(f"{size} × {size}" for size in SIZES)
-        return [choice("size", "Size in pixels", SIZES, 32, shown=shown), check("grey", "Grey", False)]
+        size = choice("size", "Size in pixels", SIZES, 32, shown=shown)
+        return [size] if name == TWO else [size, check("grey", "Grey", False)]
     if name == TEXT:
         info = "Any language: paste it, or bring a file. A fifth of it is held out."
         lines = "For names, words or verses; else it is one long text."
@@ -197,6 +229,12 @@ def reading(name: str, values: Mapping[str, Any], visit: Visit) -> Future:
         if path is None:
             raise BadInput("Upload a zip file of pictures first.")
         return OWN.submit(lambda: data.from_pictures(path, size=values["size"], grey=values["grey"]))
+    if name == TWO:
+        a, b = visit.kept.get("zip-a"), visit.kept.get("zip-b")
+        if a is None or b is None:
+            missing = "two zip files" if a is b else f"the {'first' if a is None else 'second'} zip file"
+            raise BadInput(f"Upload {missing} of pictures first: translation needs two sets.")
+        return OWN.submit(lambda: data.from_two(a, b, size=values["size"]))
     if name == TEXT:
         return OWN.submit(lambda: data.from_text(values["text"], lines=values["lines"]))
     return SETS.of(name, lambda: data.load(name))
@@ -215,28 +253,41 @@ def yardsticks(source: Data) -> dict[str, float]:
 def bring(visit: Visit, asked: Mapping[str, Any]) -> dict[str, Any]:
     """Takes over a zip that the browser uploaded to Gradio: {"waiting": True} until it is read, then what is in it.
 
+    asked: path, name, as what it is kept (slot, one of ZIPS), and for one of two the size that both are brought to.
     Asked again without a path it answers for the zip under way; one that is refused leaves the one before in place.
     """
+    slot = asked.get("slot", "zip")
+    if slot not in ZIPS:
+        raise BadInput(f"slot is one of {', '.join(ZIPS)}.")
+    arriving = f"{slot}-arriving"
     if asked.get("path"):
         name = str(asked.get("name") or "pictures.zip")[:80]
+        size = space_of(TWO, {"size": asked.get("size") or SIZES[0]}).shape[-1]
         path = _stored(visit, name, str(asked["path"]))
-        visit.kept["zip-arriving"] = path, name, OWN.submit(lambda: data.from_pictures(path, size=SIZES[-1]))
-    path, name, future = visit.kept.get("zip-arriving") or (None, "", None)
+        pair = [path if slot == other else visit.kept.get(other) for other in ("zip-a", "zip-b")]
+        pair = pair if path in pair and None not in pair else []
+        visit.kept[arriving] = path, name, OWN.submit(_unpacked, path, pair, size)
+    path, name, future = visit.kept.get(arriving) or (None, "", None)
     if future is None:
-        raise BadInput("Upload a zip file of pictures first.")
+        raise BadInput(f"Upload a {ZIPS[slot]} first.")
     wait([future], timeout=0.5)
     if not future.done():
         return {"waiting": True}
-    del visit.kept["zip-arriving"]
+    del visit.kept[arriving]
     try:
-        found = future.result()
+        found, two = future.result()
     except BadInput:
         path.unlink(missing_ok=True)
         raise
-    if old := visit.kept.get("zip"):
+    if old := visit.kept.get(slot):
         old.unlink(missing_ok=True)
-    visit.kept["zip"] = path
-    return {"line": f"{name}: {_contents(found)}", "real": real(found)}
+    visit.kept[slot] = path
+    return {"line": f"{name}: {_contents(found)}", "real": real(two or found), "said": list(two.said if two else ())}
+
+
+def _unpacked(path: Path, pair: Sequence[Path], size: int) -> tuple[Any, Any]:
+    """The pictures in a zip, and where it is one of a pair the two domains, brought to one size."""
+    return data.from_pictures(path, size=SIZES[-1]), data.from_two(*pair, size=size) if pair else None
 
 
 def _stored(visit: Visit, name: str, path: str) -> Path:
@@ -255,8 +306,18 @@ def _contents(found: Any) -> str:
     train, valid, test = (len(found.splits[split][0]) for split in ("train", "valid", "test"))
     count = train if train == valid else train + valid + test  # below ten pictures each split is the whole set
     classes = f", {len(found.space.labels)} classes" if found.space.labels else ""
-    skipped = f"; {len(found.skipped)} could not be read, such as {found.skipped[0]}" if found.skipped else ""
-    return f"{count} pictures{classes}{skipped}"
+    skipped = _skipped(found)
+    return f"{count} pictures{classes}{f'; {skipped}' if skipped else ''}"
+
+
+def _skipped(found: Any) -> str:
+    skipped = getattr(found, "skipped", ())
+    return f"{len(skipped)} could not be read, such as {skipped[0]}" if skipped else ""
+
+
+def said(source: Data) -> list[str]:
+    """What was done to make two domains fit, and what of them could not be read."""
+    return [*getattr(source, "said", ()), *filter(None, [_skipped(source)])] if source.space.domains else []
 
 
 def _harmless(name: str) -> str:
@@ -273,17 +334,32 @@ def coded(x: Tensor) -> str:
     return base64.b64encode(whole.to(torch.int16).numpy().tobytes()).decode()
 
 
-def shown(x: Tensor, space: Space) -> dict[str, Any]:
-    """Samples for static/train.js: coded points, texts, or a picture of a grid."""
+def shown(x: Tensor, space: Space, heads: Sequence[str] = ()) -> dict[str, Any]:
+    """Samples for static/train.js: points, texts, rolls, or pictures in a grid; `heads` name parts of its width."""
     if space.kind == "points":
         return {"points": coded(x)}
     if space.kind == "text":
         return {"texts": [data.decoded(row, space) for row in x.cpu()]}
+    if space.kind == "music":
+        rolls = render.grid(x[:3], space, columns=1, height=720, gap=0)  # each three times as wide as high: a square
+        return {"picture": render.data_url(rolls), "columns": 1, "count": 1, "size": list(rolls.size)}
     sheet, columns = render.sheet([render.picture(row, space) for row in x.cpu()])
-    return {"picture": render.data_url(sheet), "columns": columns, "count": len(x), "size": list(space.shape[:0:-1])}
+    sent = {"picture": render.data_url(sheet), "columns": columns, "count": len(x), "size": list(space.shape[:0:-1])}
+    return sent | ({"heads": list(heads)} if heads else {})
+
+
+def held_out(source: Data) -> Any:
+    """What a visit keeps of own data after a training: test points, or pictures of both domains as bytes."""
+    test = source.split("test")
+    if not source.space.domains:
+        return test.x
+    return tuple(data.in_bytes(x[:HELD_PICTURES]) for x in (test.x, test.other))
 
 
 def real(source: Data) -> dict[str, Any]:
-    """A fixed draw from the data: 1000 points, 16 pictures or lines, or a stretch of a text."""
-    count = zoo.few(source.space)
-    return shown(source.batch(count, torch.Generator().manual_seed(0)).x, source.space)
+    """A fixed draw from the data: 1000 points, 16 pictures or lines, or a stretch of a text; domain beside domain."""
+    space, rng = source.space, torch.Generator().manual_seed(0)
+    if space.domains:
+        a, b = (x.unflatten(0, (-1, 2)) for x in source.batch(8, rng)[::2])  # (4, 2, C, H, W) each
+        return shown(torch.cat([a, b], 1).flatten(0, 1), space, space.domains)
+    return shown(source.batch(zoo.few(space), rng).x, space)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
+from torch import Tensor
 
 from gen_models import checkpoint, render, zoo
 from gen_models.interface import BadInput, Data, GenerativeModel, Predicts, options
@@ -29,6 +30,7 @@ FEW = {  # previews while training, where sampling takes steps
     "image": {"steps": 6, "solver": "dpm++2m", "guidance": 1.0},
     "points": {"steps": 8, "solver": "dpm++2m"},
     "text": {"length": 160},
+    "music": {"bars": 8},
 }
 HELD_OUT = 8  # stretches or 128 lines of the validation split, read at every preview of a text
 KEPT = (checkpoint.CARD, checkpoint.WEIGHTS, zoo.PREVIEW)  # what goes into the zip, beside README.md
@@ -52,6 +54,31 @@ for frame in zoo.sample(model, seed=0, n=16):
 print("samples:", tuple(x.shape))
 picture = render.grid(x, model.space, height=448)
 picture.save("samples.png")
+```
+"""
+TRANSLATING = """# {name}
+
+{title}, trained for {steps} steps in gen_models. `card.json` tells everything, `model.safetensors` holds the weights.
+
+Unpack this folder into the folder of gen_models, write these lines into a file there and run it. It takes the first
+picture of `preview.png`, one of {a}; put the path of a picture of yours in its place.
+
+```python
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from gen_models import data, render, zoo
+
+folder = Path("{name}")
+model = zoo.load(folder.name, zoo.Shelf(folder.parent))
+picture = Image.open(folder / "preview.png").crop((0, 0, {width}, {height}))
+x = data.picture(picture, model.space)[None]
+y = model.translate(x, "B")  # {b}
+back = model.translate(y, "A")  # {a}
+print("translated:", tuple(y.shape), "and back with a mean absolute error of", ((back - x).abs().mean() / 2).item())
+render.grid(torch.cat([x, y, back]), model.space, columns=3, height=256).save("translated.png")
 ```
 """
 
@@ -133,7 +160,7 @@ def _source(tab: Tab, settings: Mapping[str, Any]) -> dict[str, Any]:
     name = settings.get("data", sources.offered(tab.family)[0])
     space = sources.space_of(name, settings)
     sent = {"name": name, "title": sources.title_of(name), "model": settings.get("model"), "kind": space.kind}
-    sent["real"] = None
+    sent |= {"domains": bool(space.domains), "real": None}
     if name in sources.data.NAMES and space.kind == "points":  # others are read when they are needed
         sent["real"] = sources.real(sources.data.load(name))
     return sent
@@ -197,9 +224,9 @@ def _train(tab: Tab, form: Form, view: gr.HTML, ask: Ask, source: Data) -> Itera
         visit.kept[form.id] = Trained(name, entry, title, report.at, model)
     if saved:
         visit.trained[tab.family.key] = name
-        if entry.data is None and source.space.kind == "points":
-            visit.kept[sources.HELD + name] = source.split("test").x
-        report.look(_final(visit.shelf, name))
+        if entry.data is None and (source.space.kind == "points" or source.space.domains):
+            visit.kept[sources.HELD + name] = sources.held_out(source)
+        report.look(_final(visit.shelf, name, source))
     phase = "failed" if trouble else "stopped" if stopped else "done"
     yield {view: report.sent(phase, film=True), form.message: note(_end(report, phase, saved))}
     if trouble:
@@ -217,7 +244,7 @@ def _closed(steps: Iterator[Progress]) -> str:
 
 def _entry(tab: Tab, ask: Ask, source: Data) -> zoo.Entry:
     values = ask.values
-    models = {m.__name__: m for m in zoo.live_models(source.space.kind) if m in tab.family.models}
+    models = {model.__name__: model for model in sources.models_for(tab.family, source.space)}
     model = models[values.get("model", next(iter(models)))]
     name = values["data"] if values["data"] in sources.data.NAMES else None
     recipe = {key: values[key] for key in ("steps", "batch_size", "lr") if key in values}
@@ -239,14 +266,18 @@ def _end(report: Report, phase: str, saved: bool) -> str:
 
 
 def _look(looked: dict[str, Any], source: Data) -> Callable[[GenerativeModel], dict[str, Any]]:
-    """Previews from seeds 0, 1, .., in few steps where sampling takes steps; of text also what held-out text costs."""
+    """Previews from seeds 0, 1, .., in few steps where sampling takes steps; of text also what held-out text costs.
+
+    A model that translates shows the same held-out pictures every time.
+    """
     held = None
+    pairs = zoo.held_pairs(source) if source.space.domains else None
     if source.space.kind == "text":
         held = source.split("valid").x[: HELD_OUT * (16 if source.space.encoding == "lines" else 1)]
 
     def look(model: GenerativeModel) -> dict[str, Any]:
         looked["model"] = model
-        seen = _samples(model, few=True)
+        seen = _samples(model, few=True) if pairs is None else _translations(model, pairs)
         if held is not None and isinstance(model, Predicts):
             nats = model.log_probs(held.to(model.device))
             seen["held"] = float(-nats.sum() / (nats != 0).sum())
@@ -255,9 +286,15 @@ def _look(looked: dict[str, Any], source: Data) -> Callable[[GenerativeModel], d
     return look
 
 
-def _final(shelf: zoo.Shelf, name: str) -> dict[str, Any]:
+def _final(shelf: zoo.Shelf, name: str, source: Data) -> dict[str, Any]:
     """The last preview: what was saved, sampled with the model's own defaults."""
-    return _samples(zoo.load(name, shelf), few=False)
+    model = zoo.load(name, shelf)
+    return _translations(model, zoo.held_pairs(source)) if source.space.domains else _samples(model, few=False)
+
+
+def _translations(model: GenerativeModel, pairs: tuple[Tensor, Tensor]) -> dict[str, Any]:
+    a, b = model.space.domains
+    return sources.shown(zoo.both_ways(model, *pairs), model.space, (a, f"→ {b}", b, f"→ {a}"))
 
 
 def _samples(model: GenerativeModel, *, few: bool) -> dict[str, Any]:
@@ -280,7 +317,7 @@ def _packed(visit: Visit, form: Form) -> Path:
     folder = visit.shelf.root / trained.name
     if trained.name not in visit.shelf.names():  # the disk was full when the training ended
         checkpoint.save(folder, zoo.card_of(trained.entry), trained.model)
-    readme = README.format(name=trained.name, title=trained.title, steps=trained.steps)
+    readme = _readme(trained)
     files = {file: (folder / file).read_bytes() for file in KEPT if (folder / file).exists()}
     files |= {"README.md": readme.encode()}
     path = visit.file(f"{trained.name}.zip")
@@ -291,4 +328,13 @@ def _packed(visit: Visit, form: Form) -> Path:
     return path
 
 
-PANEL = Panel("Train", (GenerativeModel,), frozenset({"image", "points", "text"}), mount)
+def _readme(trained: Trained) -> str:
+    facts = {"name": trained.name, "title": trained.title, "steps": trained.steps}
+    space = trained.entry.where
+    if not space.domains:
+        return README.format(**facts)
+    (a, b), (height, width) = space.domains, space.shape[1:]
+    return TRANSLATING.format(a=a, b=b, height=height, width=width, **facts)
+
+
+PANEL = Panel("Train", (GenerativeModel,), frozenset({"image", "points", "text", "music"}), mount)

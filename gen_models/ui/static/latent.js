@@ -14,11 +14,12 @@ window.gm.latent = (element, props, server, trigger, watch) => {
     parts.picture.src = url;
     parts.picture.alt = `${props.entry}, ${state.from || `seed ${state.seed}`}${state.label === null ? "" : `, class ${props.labels[state.label]}`}, moved by ${where() || "nothing"}`;
   }, fail);
+  const tellWhere = (code) => { parts.where.textContent = space.dim === 2 ? `z = (${code.map((v) => v.toFixed(2)).join(", ")})` : where() || "the start itself"; };
   const redraw = () => {
     if (!state.z0 || !space) return;
     const code = z();
     pump.put({ entry: props.entry, z: code, label: state.label });
-    parts.where.textContent = space.dim === 2 ? `z = (${code.map((v) => v.toFixed(2)).join(", ")})` : where() || "the start itself";
+    tellWhere(code);
     pin(code);
   };
 
@@ -63,13 +64,48 @@ window.gm.latent = (element, props, server, trigger, watch) => {
     range.style.setProperty("--low", `${Math.min(50, at)}%`);
     range.style.setProperty("--high", `${Math.max(50, at)}%`);
   };
+  /* A direction's name is changed in place: the pencil, then Enter; Escape leaves it as it was. */
+  const LONGEST = 24;
+  const called = (given) => { space.given = given; space.names = space.plain.map((plain, k) => given[k] || plain); };
+  const pencil = () => el("svg", { viewBox: "0 0 16 16", width: 13, height: 13, "aria-hidden": "true" },
+    el("path", { d: "M2.5 13.5l.8-3.3 7.6-7.6a1.2 1.2 0 0 1 1.7 0l.8.8a1.2 1.2 0 0 1 0 1.7l-7.6 7.6zM9.8 3.7l2.5 2.5" }));
+  const rename = async (k, name) => {
+    const entry = props.entry, answer = await gm.ask(server.rename, { entry, index: k, name });
+    if (entry !== props.entry || !element.isConnected || !space) return;
+    if (!answer.value) return fail(answer.error ?? "The server is busy: try again.");
+    called(answer.value.given);
+    told(answer.value.words);
+    parts.sliders.querySelectorAll(".gm-axis").forEach((node, at) => node.named?.(space.names[at]));
+    tellWhere(z());
+  };
+  const editing = (k, head, pen) => {
+    const box = el("input", { type: "text", class: "gm-input gm-axis-box", maxlength: LONGEST, value: space.given[k] ?? "", placeholder: space.plain[k], "aria-label": `new name of ${space.names[k]}`, id: `${family}-latent-name-${k}` });
+    let over = false;
+    const end = (keep) => {
+      if (over) return;
+      over = true;
+      const held = document.activeElement === box, name = box.value.trim();
+      box.remove();
+      head.classList.remove("gm-renaming");
+      if (held) pen.focus();
+      if (keep && name !== (space?.given[k] ?? "")) rename(k, name);
+    };
+    box.onkeydown = (event) => { if (event.key === "Enter" || event.key === "Escape") { event.preventDefault(); event.stopPropagation(); end(event.key === "Enter"); } };
+    box.onblur = () => end(element.isConnected);
+    head.classList.add("gm-renaming");
+    head.prepend(box);
+    box.focus(); box.select();
+  };
   const sliders = () => {
     if (!space) return;
     parts.sliders.replaceChildren(...space.axes.map((_, k) => {
       const key = `${family}-latent-${k}`;
-      const range = el("input", { type: "range", class: "gm-range", min: -3, max: 3, step: 0.01, "aria-label": `${space.names[k]}, slider`, "data-axis": k });
+      const range = el("input", { type: "range", class: "gm-range", min: -3, max: 3, step: 0.01, "data-axis": k });
       const box = el("input", { type: "number", class: "gm-input", id: key, min: -3, max: 3, step: 0.1 });
-      const reset = el("button", { type: "button", class: "gm-reset", text: "Reset", "aria-label": `reset ${space.names[k]}` });
+      const reset = el("button", { type: "button", class: "gm-reset", text: "Reset" });
+      const name = el("span", { class: "gm-axis-name" });
+      const pen = el("button", { type: "button", class: "gm-pencil", id: `${family}-latent-rename-${k}`, onclick: () => editing(k, head, pen) }, pencil());
+      const head = el("div", { class: "gm-head" }, el("label", { for: key }, name, el("small", { text: space.facts[k] })), pen, reset);
       const show = () => {
         const value = state.c[k];
         range.value = value;
@@ -84,9 +120,15 @@ window.gm.latent = (element, props, server, trigger, watch) => {
       box.onchange = show;
       reset.onclick = () => { set(0); range.focus(); };
       show();
-      return el("div", { class: "gm-field gm-axis" },
-        el("div", { class: "gm-head" }, el("label", { for: key }, space.names[k], el("small", { text: space.facts[k] })), reset),
-        el("div", { class: "gm-row gm-sliding" }, range, box));
+      const node = el("div", { class: "gm-field gm-axis" }, head, el("div", { class: "gm-row gm-sliding" }, range, box));
+      node.named = (text) => {
+        name.textContent = name.title = text;
+        range.setAttribute("aria-label", `${text}, slider`);
+        reset.setAttribute("aria-label", `reset ${text}`);
+        pen.setAttribute("aria-label", pen.title = `rename ${text}`);
+      };
+      node.named(space.names[k]);
+      return node;
     }));
   };
 
@@ -176,7 +218,8 @@ window.gm.latent = (element, props, server, trigger, watch) => {
     const entry = props.entry, answer = await gm.ask(server.open, { entry, seed: state.seed, scale: state.scale });
     if (entry !== props.entry || !element.isConnected) return;
     if (!answer.value) return answer.busy ? setTimeout(open, 300) : fail(answer.error);
-    space = { ...answer.value, dim: answer.value.z.length };
+    space = { ...answer.value, dim: answer.value.z.length, plain: answer.value.names };
+    called(answer.value.given);
     state.z0 ??= answer.value.z;
     if (state.c.length !== space.axes.length) state.c = space.axes.map(() => 0);
     element.classList.toggle("gm-flat", space.dim === 2);

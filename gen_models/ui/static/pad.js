@@ -14,20 +14,22 @@
    value: {kind: "drawn" | "file", pixels: base64 of H * W grey bytes (drawn) or H * W * 3 bytes (file), name: the file's}.
    box > 0: a drawing is scaled so that its longer side is `box` of the picture (MNIST: 20 / 28), with strokes of the
      brush's width whatever the scale, and its centre of mass is put in the middle; box = 0: it is taken as drawn.
+   colours: [[name, "#rrggbb"], ..] draws in these on white paper, and the pixels are H * W * 3 bytes; [] in white on black.
    What was drawn, and its history, outlives the component: it stays under its name while the page is open. */
 window.gm.pads = {};
-window.gm.drawing = ({ name, size, box = 0, entry, label = "Draw here", read, onchange = () => {} }) => {
+window.gm.drawing = ({ name, size, box = 0, colours = [], entry, label = "Draw here", read, onchange = () => {} }) => {
   const gm = window.gm, el = gm.el, FINE = 8, MOST_BYTES = 24e6;
   const old = gm.pads[name];
-  const state = old?.state ?? { now: { strokes: [], file: null }, past: [], brush: 2.4 };
+  const state = old?.state ?? { now: { strokes: [], file: null }, past: [], brush: 2.4, colour: 0 };
   const listeners = old?.listeners ?? new Set();
   let [height, width] = size, stroke = null, due = 0, sent = null, reading = 0;
 
   /* ---- from strokes to a picture like the data ---- */
   const fine = el("canvas"), pen = fine.getContext("2d", { willReadFrequently: true });
-  const trace = (target, strokes, scale, dx, dy, thick) => {
+  const trace = (target, strokes, scale, dx, dy, thick, colour = null) => {
     target.lineCap = target.lineJoin = "round";
-    for (const { points, brush } of strokes) {
+    for (const { points, brush, ink } of strokes) {
+      target.strokeStyle = colour ?? (colours.length ? ink ?? colours[0][1] : "#fff");
       target.lineWidth = brush * thick;
       target.beginPath();
       target.moveTo(points[0][0] * scale + dx, points[0][1] * scale + dy);
@@ -45,9 +47,8 @@ window.gm.drawing = ({ name, size, box = 0, entry, label = "Draw here", read, on
     const room = box * Math.min(width, height) - brush, long = Math.max(right - left, bottom - top);
     const scale = box ? Math.min(long ? room / long : 1, 3) : 1; // a dot stays a dot
     fine.width = w; fine.height = h;
-    pen.strokeStyle = "#fff";
     const dx = box ? w / 2 - ((left + right) / 2) * scale * FINE : 0, dy = box ? h / 2 - ((top + bottom) / 2) * scale * FINE : 0;
-    trace(pen, strokes, scale * FINE, dx, dy, FINE);
+    trace(pen, strokes, scale * FINE, dx, dy, FINE, "#fff");
     const ink = pen.getImageData(0, 0, w, h).data;
     let mass = 0, mx = 0, my = 0;
     for (let y = 0; y < h; y++) for (let x = 0; x < w; x++) { const a = ink[4 * (y * w + x) + 3]; mass += a; mx += a * x; my += a * y; }
@@ -63,11 +64,24 @@ window.gm.drawing = ({ name, size, box = 0, entry, label = "Draw here", read, on
     }
     return out;
   };
+  const painted = (strokes) => {
+    const w = width * FINE, h = height * FINE, out = new Uint8Array(3 * width * height), sums = new Float64Array(out.length);
+    fine.width = w; fine.height = h;
+    pen.fillStyle = "#fff"; pen.fillRect(0, 0, w, h);
+    trace(pen, strokes, FINE, 0, 0, FINE);
+    const ink = pen.getImageData(0, 0, w, h).data;
+    for (let v = 0; v < h; v++) for (let u = 0; u < w; u++) {
+      const from = 4 * (v * w + u), to = 3 * (Math.floor(v / FINE) * width + Math.floor(u / FINE));
+      for (let c = 0; c < 3; c++) sums[to + c] += ink[from + c];
+    }
+    for (let k = 0; k < out.length; k++) out[k] = Math.round(sums[k] / (FINE * FINE));
+    return out;
+  };
   const coded = (bytes) => { let text = ""; for (const b of bytes) text += String.fromCharCode(b); return btoa(text); };
   const bytesOf = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   const value = () => {
     const { strokes, file } = state.now;
-    if (strokes.length) return { kind: "drawn", pixels: coded(grey(strokes)), name: "" };
+    if (strokes.length) return { kind: "drawn", pixels: coded(colours.length ? painted(strokes) : grey(strokes)), name: "" };
     return file && file.size.join() === [height, width].join() ? { kind: "file", pixels: file.pixels, name: file.name } : null;
   };
 
@@ -91,10 +105,10 @@ window.gm.drawing = ({ name, size, box = 0, entry, label = "Draw here", read, on
     const target = canvas.getContext("2d");
     if (!strokes.length && file) paintBytes(canvas, bytesOf(file.pixels));
     else {
-      target.fillStyle = "#000"; target.fillRect(0, 0, canvas.width, canvas.height);
-      target.strokeStyle = "#fff"; trace(target, strokes, seen, 0, 0, seen);
+      target.fillStyle = colours.length ? "#fff" : "#000"; target.fillRect(0, 0, canvas.width, canvas.height);
+      trace(target, strokes, seen, 0, 0, seen);
     }
-    paintBytes(small, sent ? bytesOf(sent.pixels) : new Uint8Array(width * height));
+    paintBytes(small, sent ? bytesOf(sent.pixels) : new Uint8Array(width * height).fill(colours.length ? 255 : 0));
     node.classList.toggle("gm-pad-empty", !strokes.length && !file);
     undo.disabled = !state.past.length; undo.title = undo.disabled ? "nothing to undo" : "";
     clear.disabled = !strokes.length && !file; clear.title = clear.disabled ? "nothing is drawn" : "";
@@ -121,7 +135,8 @@ window.gm.drawing = ({ name, size, box = 0, entry, label = "Draw here", read, on
     if (event.button || stroke) return;
     event.preventDefault();
     canvas.setPointerCapture(event.pointerId);
-    stroke = { points: [at(event)], brush: (state.brush * Math.min(width, height)) / 28, pointer: event.pointerId };
+    const ink = colours.length ? colours[state.colour % colours.length][1] : null;
+    stroke = { points: [at(event)], brush: (state.brush * Math.min(width, height)) / 28, pointer: event.pointerId, ink };
     step({ strokes: [...state.now.strokes, stroke], file: state.now.file });
   };
   canvas.onpointermove = (event) => {
@@ -148,11 +163,19 @@ window.gm.drawing = ({ name, size, box = 0, entry, label = "Draw here", read, on
     type: "range", class: "gm-range", min: 1, max: 5, step: 0.1, value: state.brush, id: `${name}-brush`, "aria-label": "brush width",
   });
   const broad = () => {
-    brush.style.setProperty("--at", `${((brush.value - 1) / 4) * 100}%`);
+    brush.max = colours.length ? 12 : 5; // a face is filled with a broad one
+    brush.style.setProperty("--at", `${((brush.value - 1) / (brush.max - 1)) * 100}%`);
     brush.setAttribute("aria-valuetext", `${brush.value} pixels`);
   };
   brush.oninput = () => { state.brush = Number(brush.value); broad(); };
-  broad();
+  const palette = el("div", { class: "gm-row gm-pad-palette", role: "group", "aria-label": "colour" });
+  const inks = () => {
+    palette.hidden = !colours.length;
+    palette.replaceChildren(...colours.map(([title, colour], k) => el("button", {
+      type: "button", class: "gm-pad-ink", title, "aria-label": title, "aria-pressed": String(state.colour % colours.length === k), style: `--ink: ${colour}`,
+      id: `${name}-ink-${title}`, onclick: () => { state.colour = k; inks(); palette.children[k].focus(); },
+    })));
+  };
 
   /* ---- files ---- */
   const message = el("p", { class: "gm-wrong gm-pad-message", role: "alert", hidden: true, id: `${name}-message` });
@@ -174,13 +197,15 @@ window.gm.drawing = ({ name, size, box = 0, entry, label = "Draw here", read, on
   const node = el("div", { class: "gm-pad" },
     el("div", { class: "gm-pad-box" }, canvas, el("span", { class: "gm-pad-hint", text: label })),
     el("div", { class: "gm-row gm-pad-buttons", role: "group", "aria-label": "drawing" }, undo, clear, choose, invert, chooser),
-    el("label", { class: "gm-row gm-pad-brush" }, el("span", { class: "gm-muted", text: "Brush" }), brush),
+    el("label", { class: "gm-row gm-pad-brush" }, el("span", { class: "gm-muted", text: "Brush" }), brush), palette,
     el("div", { class: "gm-pad-given" }, small, el("p", { class: "gm-muted" })), message);
   const told = () => {
     const side = Math.min(width, height);
     node.querySelector(".gm-pad-given p").textContent = box
       ? `What the model gets: centred by mass and scaled into ${Math.round(box * side)} × ${Math.round(box * side)} of ${width} × ${height} pixels, like the data. Pictures: upload, drop or paste.`
       : `What the model gets: ${width} × ${height} pixels, as drawn. Pictures: upload, drop or paste.`;
+    node.classList.toggle("gm-pad-paper", colours.length > 0);
+    broad(); inks();
   };
   node.ondragover = (event) => { event.preventDefault(); node.classList.add("gm-pad-over"); };
   node.ondragleave = () => node.classList.remove("gm-pad-over");
@@ -200,15 +225,16 @@ window.gm.drawing = ({ name, size, box = 0, entry, label = "Draw here", read, on
     value: () => sent,
     on: (listener) => (listeners.add(listener), () => listeners.delete(listener)),
     clear: () => { if (!clear.disabled) clear.click(); },
-    set: (next) => { [height, width] = next.size ?? [height, width]; box = next.box ?? box; entry = next.entry ?? entry; told(); changed(); },
+    set: (next) => { [height, width] = next.size ?? [height, width]; box = next.box ?? box; colours = next.colours ?? colours; entry = next.entry ?? entry; told(); changed(); },
   });
 };
 window.gm.pad = (element, props, server, trigger, watch) => {
   const pad = window.gm.drawing({
-    name: props.name, size: window.gm.plain(props.size), box: props.box, entry: props.entry, label: props.label ?? "Draw here",
+    name: props.name, size: window.gm.plain(props.size), box: props.box, colours: window.gm.plain(props.colours) ?? [], entry: props.entry, label: props.label ?? "Draw here",
     read: server.picture,
     onchange: (value) => { props.value = value; trigger("input"); },
   });
   element.replaceChildren(pad.node);
-  watch(["entry", "size", "box"], () => pad.set({ entry: props.entry, size: window.gm.plain(props.size), box: props.box }));
+  watch(["entry", "size", "box", "colours"], () => pad.set({
+    entry: props.entry, size: window.gm.plain(props.size), box: props.box, colours: window.gm.plain(props.colours) ?? [] }));
 };

@@ -117,7 +117,7 @@ window.gm = (() => {
           tabindex: chosen ? 0 : -1, disabled: Boolean(card.missing), title: card.missing || card.name,
           onclick: () => choose(card.key),
         },
-        card.picture ? gm.el("span", { class: `gm-thumb ${card.kind === "image" ? "" : "gm-whole"} ${card.kind === "text" ? "gm-text" : ""}`, style: `background-image:url(${card.picture})` })
+        card.picture ? gm.el("span", { class: `gm-thumb ${card.kind === "image" ? "" : "gm-whole"} ${["text", "music"].includes(card.kind) ? `gm-${card.kind}` : ""}`, style: `background-image:url(${card.picture})` })
           : gm.el("span", { class: "gm-thumb gm-empty" }),
         gm.el("span", { class: "gm-card-text" }, gm.el("b", { text: name }),
           gm.el("small", { text: card.missing || card.line }))));

@@ -6,7 +6,7 @@
 window.gm.trainings = {};
 window.gm.train = (element, props, server, trigger, watch, upload) => {
   const gm = window.gm, el = gm.el, id = props.form;
-  const store = (gm.trainings[id] ??= { run: null, film: [], at: null, drawing: false, line: "", real: null, hidden: undefined });
+  const store = (gm.trainings[id] ??= { run: null, film: [], at: null, drawing: false, zips: {}, hidden: undefined });
   let timer = null, sheets = new Map();
 
   /* ---- the parts ---- */
@@ -23,10 +23,14 @@ window.gm.train = (element, props, server, trigger, watch, upload) => {
   const points = gm.drawPoints({ name: `${id}-points`, onchange: (csv) => { gm.forms[id]?.fill({ csv }); points.set(csv); } });
   const writing = el("pre", { class: "gm-train-text", id: `${id}-text-view`, hidden: true, tabindex: 0, "aria-label": "text written from fixed seeds" });
   const picture = el("div", { class: "gm-plot gm-train-plot" }, canvas, writing, hint);
-  const zip = el("input", { type: "file", accept: ".zip,application/zip", id: `${id}-zip`, class: "gm-hidden", tabindex: -1, "aria-hidden": "true" });
-  const told = el("p", { class: "gm-muted" }), wrong = el("p", { class: "gm-wrong", role: "alert", hidden: true, id: `${id}-zip-message` });
-  const choose = el("button", { type: "button", class: "gm-button", text: "Upload a zip of pictures", id: `${id}-upload`, onclick: () => zip.click() });
-  const own = el("div", { class: "gm-train-own" }, choose, zip, told, wrong);
+  const zip = (slot, text, note) => gm.zipChooser({
+    id, slot, text, note, bring: server.bring, upload, asked: () => ({ size: values().size }),
+    onread: (found) => { store.zips[slot] = found; if (slot !== "zip") store.zips.pair = found; draw(); } });
+  const one = zip("zip", "Upload a zip of pictures", "A .zip of PNG or JPEG files, 64 MB at most. Folders in it become classes. Or drop it here.");
+  const first = zip("zip-a", "Upload the first zip", "A .zip of PNG or JPEG files of one kind, 64 MB at most. Its name names them.");
+  const second = zip("zip-b", "Upload the second zip", "And one of the other kind. Nothing has to pair, and sizes may differ.");
+  const own = el("div", { class: "gm-train-own" }, one.node), two = el("div", { class: "gm-train-two" }, first.node, second.node);
+  const heads = el("div", { class: "gm-train-heads", id: `${id}-heads` }), fitted = el("p", { class: "gm-muted gm-train-said", id: `${id}-said`, hidden: true });
   const txt = el("input", { type: "file", accept: ".txt,.md,.csv,text/*", id: `${id}-txt`, class: "gm-hidden", tabindex: -1, "aria-hidden": "true" });
   const read = el("button", { type: "button", class: "gm-button", text: "Choose a text file", id: `${id}-read`, onclick: () => txt.click() });
   const amount = el("p", { class: "gm-muted", id: `${id}-amount` }), misread = el("p", { class: "gm-wrong", role: "alert", hidden: true, id: `${id}-txt-message` });
@@ -34,14 +38,14 @@ window.gm.train = (element, props, server, trigger, watch, upload) => {
   const slider = el("input", { type: "range", class: "gm-range", min: 0, max: 0, step: 1, id: `${id}-time`, "aria-label": "training time" });
   const button = (text, onclick) => el("button", { type: "button", class: "gm-button", text, id: `${id}-film-${text.toLowerCase()}`, onclick });
   const play = button("Play", () => start()), halt = button("Pause", () => pause());
-  const next = button("Step", () => { pause(); go(here() + 1); }), first = button("Reset", () => { pause(); go(0); });
+  const next = button("Step", () => { pause(); go(here() + 1); }), reset = button("Reset", () => { pause(); go(0); });
   const place = el("b", { class: "gm-train-place", id: `${id}-place` });
-  const player = el("div", { class: "gm-player gm-train-player" }, play, halt, next, first, place, el("span", { class: "gm-muted", text: "training time" }), slider);
+  const player = el("div", { class: "gm-player gm-train-player" }, play, halt, next, reset, place, el("span", { class: "gm-muted", text: "training time" }), slider);
   element.classList.add("gm-train");
   element.replaceChildren(
     el("div", { class: "gm-facts" }, ...facts.map((f) => f.node)),
     el("div", { class: "gm-train-both" },
-      el("div", { class: "gm-train-seen" }, el("div", { class: "gm-loss-head" }, el("span", { class: "gm-train-title" }, title, legend), mode), own, texts, picture, points.node),
+      el("div", { class: "gm-train-seen" }, el("div", { class: "gm-loss-head" }, el("span", { class: "gm-train-title" }, title, legend), mode), own, two, texts, heads, picture, fitted, points.node),
       curves.node),
     player);
 
@@ -77,13 +81,19 @@ window.gm.train = (element, props, server, trigger, watch, upload) => {
     if (lines) writing.textContent = lines.join("\n");
     return !!lines;
   };
+  const name = (shown) => {
+    heads.hidden = !(shown?.heads || props.source.domains);
+    heads.replaceChildren(...(shown?.heads ?? ["\u00a0"]).map((head) => el("b", { text: head, title: head })));
+  };
   const paint = () => {
     const v = props.value, film = store.film, running = v && v.run === store.run && film.length && store.hidden !== v.run;
+    canvas.classList.toggle("gm-paper", (running ? v.kind : props.source.kind) === "music");
     if (running) {
       const k = store.at ?? film.length - 1, look = film[Math.min(k, film.length - 1)];
+      name(look);
       if (write(look.texts)) painted++;
       else if (canvas.clientWidth) { if (v.kind === "points") cloud(v.real, look); else grid(look); }
-      canvas.setAttribute("aria-label", `${v.title}: samples from fixed seeds at step ${look.at} of ${v.total}`);
+      canvas.setAttribute("aria-label", `${v.title}: ${look.heads ? "held-out pictures translated" : "samples from fixed seeds"} at step ${look.at} of ${v.total}`);
       slider.max = Math.max(0, film.length - 1); slider.value = Math.min(k, film.length - 1);
       slider.style.setProperty("--at", `${film.length > 1 ? (100 * slider.value) / (film.length - 1) : 100}%`);
       slider.setAttribute("aria-valuetext", `step ${look.at}`);
@@ -91,7 +101,8 @@ window.gm.train = (element, props, server, trigger, watch, upload) => {
       element.dataset.looks = film.length; element.dataset.at = look.at;
       curves.draw({ ...gm.plain(v.curves), total: v.total, yardsticks: gm.plain(v.yardsticks ?? {}), cursor: store.at === null ? null : look.at });
     } else {
-      const real = props.source.name === "own-pictures" ? store.real : props.source.real;
+      const real = brought()?.real ?? props.source.real;
+      name(real);
       if (write(real?.texts)) painted++;
       else if (canvas.clientWidth) { if (real?.picture) grid(real); else cloud(real, null); }
       canvas.setAttribute("aria-label", `${props.source.title}: ${real ? "a sample of the data" : "nothing to show yet"}`);
@@ -105,13 +116,13 @@ window.gm.train = (element, props, server, trigger, watch, upload) => {
     off(play, empty || (timer ? "it is playing" : ""));
     off(halt, empty || (timer ? "" : "it is not playing"));
     off(next, empty || (last ? "this is the last preview" : ""));
-    off(first, empty || (store.at === 0 ? "this is the first preview" : ""));
+    off(reset, empty || (store.at === 0 ? "this is the first preview" : ""));
   };
   const draw = () => {
     const v = props.value, busy = v?.phase === "training" && gm.running[id], any = v && store.film.length > 0 && store.hidden !== v.run;
-    const source = props.source, mine = ["own-points", "own-pictures", "own-text"].includes(source.name);
+    const source = props.source, mine = source.name.startsWith("own-");
     const drawing = mine && !busy && (store.drawing || !any);
-    const bare = !any && !source.real && !(source.name === "own-pictures" && store.real);
+    const bare = !any && !source.real && !brought()?.real;
     facts[0].value.textContent = any ? `${v.step} of ${v.total}` : "–";
     facts[1].value.textContent = any && v.rate ? gm.big(v.rate) : "–";
     facts[2].value.textContent = any ? (v.phase === "training" ? (v.left === null ? "…" : seconds(v.left)) : { done: "done", stopped: "stopped", failed: "ended early" }[v.phase]) : "–";
@@ -122,12 +133,15 @@ window.gm.train = (element, props, server, trigger, watch, upload) => {
     picture.hidden = drawing && source.name === "own-points";
     points.node.hidden = !(drawing && source.name === "own-points");
     own.hidden = !(drawing && source.name === "own-pictures");
+    two.hidden = !(drawing && source.name === "own-domains");
+    const said = any && !drawing ? v.said ?? [] : brought()?.said ?? [];
+    fitted.hidden = !said.length; fitted.textContent = said.join(" ");
     texts.hidden = !(drawing && source.name === "own-text");
     const length = values().text?.length ?? 0;
     amount.textContent = length ? `${length.toLocaleString("en")} characters` : "A text in any language, up to 2 MB: the longer, the better. Or drop it here.";
-    told.textContent = store.line || "A .zip of PNG or JPEG files, 64 MB at most. Folders in it become classes. Or drop it here.";
+    for (const [slot, made] of [["zip", one], ["zip-a", first], ["zip-b", second]]) made.say(store.zips[slot]?.line);
     hint.hidden = !bare;
-    hint.textContent = source.name === "own-pictures" ? "Your pictures appear here." : source.kind === "points" ? "" : source.kind === "text" ? "What it writes appears here while it learns." : `16 samples appear here while it learns ${source.title}.`;
+    hint.textContent = ["own-pictures", "own-domains"].includes(source.name) ? "Your pictures appear here." : source.domains ? `Held-out pictures, translated both ways, appear here while it learns ${source.title}.` : source.kind === "points" ? "" : source.kind === "text" ? "What it writes appears here while it learns." : source.kind === "music" ? "Three pieces appear here while it learns: time to the right, pitch upwards." : `16 samples appear here while it learns ${source.title}.`;
     paint();
   };
   const seconds = (s) => (s < 100 ? `${Math.ceil(s)} s` : `${Math.round(s / 60)} min`);
@@ -170,6 +184,7 @@ window.gm.train = (element, props, server, trigger, watch, upload) => {
 
   /* ---- the data that is chosen ---- */
   const values = () => gm.forms[id]?.value() ?? {};
+  const brought = () => store.zips[{ "own-pictures": "zip", "own-domains": "pair" }[props.source.name]];
   const shape = (now) => JSON.stringify([now.data, now.model, now.size, now.grey, now.lines]);
   let known = null;
   const follow = () => {
@@ -187,30 +202,6 @@ window.gm.train = (element, props, server, trigger, watch, upload) => {
     });
     points.set(values().csv ?? "");
   };
-  const bring = async (file) => {
-    if (!file) return;
-    wrong.hidden = true;
-    const fail = (text) => { wrong.textContent = text; wrong.hidden = false; };
-    if (!file.size) return fail(`${file.name} is empty. Choose a zip file of pictures.`);
-    if (file.size > 64 * 2 ** 20) return fail(`${file.name} is larger than 64 MB. Put fewer or smaller pictures into it.`);
-    choose.disabled = true; choose.textContent = "Reading …";
-    try {
-      const sent = await upload(file);
-      let answer = await gm.ask(server.bring, { path: sent.path ?? sent, name: file.name });
-      while (answer.busy || answer.value?.waiting) {
-        await new Promise((done) => setTimeout(done, 300));
-        answer = await gm.ask(server.bring, {});
-      }
-      if (answer.error) fail(answer.error);
-      else { store.line = answer.value.line; store.real = answer.value.real; }
-    } catch (error) { fail(`${file.name} could not be sent: ${error.message ?? error}`); }
-    choose.disabled = false; choose.textContent = "Upload a zip of pictures";
-    draw();
-  };
-  zip.onchange = () => { bring(zip.files[0]); zip.value = ""; };
-  own.ondragover = (event) => event.preventDefault();
-  own.ondrop = (event) => { event.preventDefault(); bring(event.dataTransfer.files[0]); };
-
   const spell = async (file) => {
     if (!file) return;
     misread.hidden = true;
