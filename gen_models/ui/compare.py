@@ -84,7 +84,7 @@ def _fields(picked: Picked) -> list[Field]:
 
 
 def entries_of(visits: Visits, visit: Visit | None = None) -> dict[str, list[Picked]]:
-    """Entries of pictures or points that have a checkpoint, by data set, MNIST first; then those of this visit."""
+    """Entries of points or of pictures of one domain that have a checkpoint, by data set, MNIST first; visits' last."""
     own = visit.shelf.names() if visit else []
     names = [*(name for name in visits.bundled.names() if name not in own), *own]
     found: dict[str, list[Picked]] = {}
@@ -92,7 +92,7 @@ def entries_of(visits: Visits, visit: Visit | None = None) -> dict[str, list[Pic
         try:
             picked = visits.picked(name, visit)
             known = picked.entry.family in zoo.FAMILIES and picked.entry.data in data.NAMES
-            if known and picked.space.kind in COUNT:
+            if known and picked.space.kind in COUNT and not picked.space.domains:
                 found.setdefault(picked.entry.data, []).append(picked)
         except (BadInput, OSError) as error:
             log.warning("The entry %s cannot be compared: %s", name, error)

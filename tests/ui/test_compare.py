@@ -54,6 +54,7 @@ def test_every_entry_of_a_data_set_stands_there_with_its_preview(page, judged):
         np.testing.assert_array_equal(pixels(page, tile(name, 5)), as_shown(frame.x[5], model))
     assert page.locator("#compare-data-select option").all_inner_texts() == [
         f"MNIST digits ({len(MNIST)})",
+        f"CIFAR-10 ({len(entries_on('cifar10'))})",
         f"8 Gaussians ({len(POINTS)})",
     ]
 
@@ -200,7 +201,7 @@ def test_the_api_draws_and_refuses_with_a_reason(app_url):
     assert (value["data"], value["seed"], list(value["drawn"])) == ("mnist", 3, list(MNIST))
     assert all(one["seed"] == 3 and one["count"] == 16 for one in value["drawn"].values())
     for entry, settings, says in (
-        ("cifar10", {}, "There is no data set 'cifar10' with a trained entry; choose one of mnist, 8gaussians"),
+        ("emoji", {}, "There is no data set 'emoji' with a trained entry; choose one of mnist, cifar10, 8gaussians"),
         (["mnist"], {}, "There is no data set"),
         ("8gaussians", {"seed": 2**32 - 10}, "seed is a whole number"),
         ("mnist", {"n": 3}, "Unknown setting n"),

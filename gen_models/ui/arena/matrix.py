@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from gen_models import zoo
-from gen_models.interface import Decodes, Encodes, GenerativeModel, Reconstructs, Samples, Scores, Transforms
+from gen_models.interface import (
+    Decodes,
+    Encodes,
+    GenerativeModel,
+    Reconstructs,
+    Samples,
+    Scores,
+    Transforms,
+    Translates,
+)
 from gen_models.ui.panels import PANELS
 from gen_models.ui.visits import Visits
 
@@ -22,7 +31,7 @@ class Ability(NamedTuple):
 
 
 ABILITIES = (
-    Ability("sample", "Sample", (Samples,), ("sample", "write"), "It does not draw samples of its own."),
+    Ability("sample", "Sample", (Samples,), ("sample", "write", "listen"), "It does not draw samples of its own."),
     Ability(
         "exact", "Exact likelihood", (Scores,), ("density", "likelihood"),
         "It gives no exact likelihood: at best a bound, or samples alone.", True,
@@ -38,13 +47,14 @@ ABILITIES = (
     Ability("reconstruct", "Reconstruct", (Reconstructs,), ("reconstruct",), "It does not rebuild a given picture."),
     Ability("interpolate", "Interpolate", (Decodes,), ("interpolate",), "It has no space of codes to walk through."),
     Ability(
-        "complete", "Complete", (), ("complete", "write", "codes"),
+        "complete", "Complete", (), ("complete", "write", "listen", "codes"),
         "It draws a whole: it was not made to go on from a given part.",
     ),
     Ability(
         "steps", "Step by step", (), ("steps", "layers", "rounds", "predict", "write", "codes"),
         "It draws in one go: there is no walk.",
     ),
+    Ability("translate", "Translate", (Translates,), ("translate",), "It knows one domain of pictures."),
     Ability("train", "Train live", (GenerativeModel,), ("train",), ""),
 )  # fmt: skip
 
@@ -71,12 +81,12 @@ def _able(model: type, ability: Ability) -> bool:
 
 def _cell(family: zoo.Family, ability: Ability, visits: Visits) -> dict[str, Any]:
     """The first shipped entry and panel that show it, in the order of the ability's panels."""
-    panels = {panel.key: panel for panel in PANELS}
     names = [name for name in visits.bundled.names() if name in zoo.ZOO and zoo.ZOO[name].family == family.key]
     names = sorted(names, key=list(zoo.ZOO).index) or [n for n, e in zoo.ZOO.items() if e.family == family.key]
     able = [name for name in names if _able(zoo.ZOO[name].model, ability)]
     for key in ability.panels:
         for name in able:
-            if key in panels and panels[key].suits(zoo.ZOO[name].model, zoo.ZOO[name].where.kind):
+            entry = zoo.ZOO[name]
+            if any(panel.key == key and panel.suits(entry.model, entry.where.kind) for panel in PANELS):
                 return {"can": True, "family": family.key, "entry": name, "panel": key}
     return {"can": False, "why": f"{family.title}: {ability.why}"}
