@@ -106,15 +106,18 @@ def test_another_seed_and_class_is_another_picture(page, page_shelf):
     model = zoo.load(ENTRY, page_shelf)
     x = zoo.decoded(model, Noise([7]).normal(*model.latent_shape), torch.eye(10)[label : label + 1])[0]
     wanted = as_shown(x, model)
-    for _ in range(60):
+
+    def alike() -> bool:
         canvas = pixels(page, PICTURE)
         at = (np.arange(32) + 0.3) * canvas.shape[0] / 32  # off the middle: the outline of the place is thin
-        shown = canvas[np.ix_(at.astype(int), at.astype(int))].astype(int)
-        if np.median(abs(shown - wanted)) <= 1 and (abs(shown - wanted).max(2) <= 2).mean() > 0.97:
+        off = abs(canvas[np.ix_(at.astype(int), at.astype(int))].astype(int) - wanted)
+        return bool(np.median(off) <= 1 and (off.max(2) <= 2).mean() > 0.97)
+
+    for _ in range(60):
+        if alike():
             break
         page.wait_for_timeout(50)
-    else:
-        pytest.fail("the picture on screen is not that of seed 7, frog")
+    assert alike(), "the picture on screen is that of seed 7, frog"
     agrees(page, true_maps(page_shelf, 7, label), 8, 8)
 
 
