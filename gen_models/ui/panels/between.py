@@ -93,15 +93,10 @@ def equal(x: Tensor, space: Any) -> list[dict[str, int] | None]:
         if space.kind == "music":
             there, same = (now[:, 1] > 0) | (before[:, 1] > 0), (now == before).all(1)
         else:
-            long = max(len(_word(before, space)), len(_word(now, space)))
+            long = max(len(data.decoded(before, space)), len(data.decoded(now, space)))
             there, same = torch.arange(len(now)) < long, now == before
         found.append({"same": int((there & same).sum()), "of": int(there.sum())})
     return found
-
-
-def _word(row: Tensor, space: Any) -> str:
-    text = data.decoded(row, space)
-    return text.partition(space.alphabet[0])[0] if space.encoding == "lines" else text
 
 
 def _kept(ask: Ask, x: Tensor) -> Kept:
@@ -120,7 +115,7 @@ def sent(ask: Ask, x: Tensor, made: Kept) -> dict[str, Any]:
     known = {"run": made.run, "entry": ask.picked.name, "kind": space.kind, "name": made.name, "equal": equal(x, space)}
     known |= {"a": ask.values["a"], "b": ask.values["b"]}
     if space.kind == "text":
-        return known | {"words": [_word(row, space) for row in x]}
+        return known | {"words": [data.decoded(row, space) for row in x]}
     longest = max(len(piece.grid) for piece in made.pieces)
     steps = -(-longest // music.BAR) * music.BAR
     rolls = [piece.sent(steps) for piece in made.pieces]

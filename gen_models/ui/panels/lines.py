@@ -84,8 +84,6 @@ def sent(ask: Ask, x: Tensor, nats: list[float] | None) -> dict[str, Any]:
     """What static/lines.js draws."""
     space = ask.picked.space
     texts = [data.decoded(row, space) for row in x]
-    if space.encoding == "lines":
-        texts = [text.partition(space.alphabet[0])[0] for text in texts]
     return {"entry": ask.picked.name, "seed": ask.seed, "texts": texts, "nats": nats}
 
 
