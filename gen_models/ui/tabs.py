@@ -178,9 +178,7 @@ class Tab:
                 continue  # the picker leaves it out, and says why in the log
             if entry.family == family.key:
                 found.add((entry.model, entry.where.kind))
-        live = (
-            (model, kind) for kind in KINDS for two in (False, True) for model in zoo.live_models(kind, domains=two)
-        )
+        live = ((model, kind) for sort, kind in zoo.SORTS.items() for model in zoo.live_models(sort))
         return found | {(model, kind) for model, kind in live if model in family.models}
 
     def _figures(self) -> None:

@@ -18,7 +18,7 @@ from gen_models.zoo.sampling import (
     translated,
 )
 from gen_models.zoo.shelf import BUNDLED, BUNDLED_ROOT, PREVIEW, Shelf, forget, load
-from gen_models.zoo.table import JUDGES, ZOO, live, live_models
+from gen_models.zoo.table import JUDGES, SORTS, ZOO, live, live_models, sort_of
 
 __all__ = [
     "BUNDLED",
@@ -27,6 +27,7 @@ __all__ = [
     "JUDGE",
     "JUDGES",
     "PREVIEW",
+    "SORTS",
     "STATE",
     "ZOO",
     "Contest",
@@ -53,6 +54,7 @@ __all__ = [
     "preview",
     "run",
     "sample",
+    "sort_of",
     "stepped",
     "translated",
 ]

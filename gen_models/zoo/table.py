@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from gen_models.interface import BadInput, GenerativeModel, Space, Translates, checked, options
+from gen_models.interface import BadInput, GenerativeModel, Space, checked, options
 from gen_models.models.bins import Autoregressive2D
 from gen_models.models.chorales import ChoraleTransformer
 from gen_models.models.crnngan import CRNNGAN
@@ -246,7 +246,7 @@ _LIVE: dict[tuple[type[GenerativeModel], str], tuple[dict[str, Any], Recipe]] = 
         _recipe(1000, batch_size=64, lr=1e-3, **_GAME | {"ema": 0.99}),
     ),
     (SAGAN, "image"): ({"channels": 24}, _attending(600, lr=1e-3, warmup=20, ema=0.99, precision="float32")),
-    (CycleGAN, "image"): (
+    (CycleGAN, "domains"): (
         {"channels": 16, "cycle": 3.0, "back": 3.0, "identity": 0.1},
         _cycle(500, ema=0.99, precision="float32"),
     ),
@@ -298,16 +298,18 @@ _LIVE: dict[tuple[type[GenerativeModel], str], tuple[dict[str, Any], Recipe]] = 
 }
 
 
-def live_models(kind: str, *, domains: bool = False, encoding: str = "") -> tuple[type[GenerativeModel], ...]:
-    """The models that can be trained in front of an audience on this kind of data, family by family.
+# What a live recipe is for, and the kind of Space that it is: music by its encoding, pictures by their domains.
+SORTS = {"points": "points", "image": "image", "domains": "image", "text": "text", "events": "music", "tokens": "music"}
 
-    Data of two domains is for models that translate, and they are for no other. Of music the encoding decides, unless
-    it is left open.
-    """
-    sorts = ((encoding,) if encoding else ("events", "tokens")) if kind == "music" else (kind,)
-    known = (model for family in FAMILIES.values() for model in family.models)
-    known = (model for model in known if any((model, sort) in _LIVE for sort in sorts))
-    return tuple(model for model in known if issubclass(model, Translates) == domains)
+
+def sort_of(space: Space) -> str:
+    """The one of SORTS that data of this space is."""
+    return "domains" if space.domains else space.encoding if space.kind == "music" else space.kind
+
+
+def live_models(sort: str) -> tuple[type[GenerativeModel], ...]:
+    """The models that can be trained in front of an audience on data of this sort, family by family."""
+    return tuple(model for family in FAMILIES.values() for model in family.models if (model, sort) in _LIVE)
 
 
 def live(
@@ -321,12 +323,14 @@ def live(
     **config: Any,
 ) -> Entry:
     """The entry for a short training of `model` on data of this space; what is None keeps the recipe's value."""
-    if model not in live_models(space.kind, domains=bool(space.domains), encoding=space.encoding):
-        of = " of two domains" if space.domains else " of one domain" if issubclass(model, Translates) else ""
-        of = f" as {space.encoding}" if space.kind == "music" else of
-        raise BadInput(f"{model.__name__} is not for {space.kind}{of}; choose another model of its family.")
+    sort = sort_of(space)
+    if (model, sort) not in _LIVE:
+        what = {"domains": "image of two domains", "events": "music as events", "tokens": "music as tokens"}.get(
+            sort, sort
+        )
+        raise BadInput(f"{model.__name__} is not for {what}; choose another model of its family.")
     family = next(family for family in FAMILIES.values() if model in family.models)
-    base, recipe = _LIVE[model, space.encoding if space.kind == "music" else space.kind]
+    base, recipe = _LIVE[model, sort]
     possible = options(model.__init__)
     automatic: dict[str, Any] = {}
     if "conditional" in possible:

@@ -115,7 +115,7 @@ def offered(family: zoo.Family) -> tuple[str, ...]:
 
 def models_for(family: zoo.Family, space: Space) -> tuple[type[GenerativeModel], ...]:
     """The models of the family that can be trained here on data of this space."""
-    known = zoo.live_models(space.kind, domains=bool(space.domains), encoding=space.encoding)
+    known = zoo.live_models(zoo.sort_of(space))
     return tuple(model for model in known if model in family.models)
 
 
