@@ -119,9 +119,17 @@ ZOO: dict[str, Entry] = {
     "gan-8gaussians": Entry(
         "gan", R3GAN, "8gaussians", _recipe(4000, lr=5e-4, **_POINTS_GAME), {"latent_dim": 8, "gamma": 0.2},
     ),
+    "gan-cifar10": Entry(
+        "gan", GAN, "cifar10",
+        _recipe(5000, batch_size=64, lr=6e-4, warmup=100, precision="bfloat16", **_GAME),
+        {"channels": 32, "conditional": True},
+    ),
     "sagan-cifar10": Entry("gan", SAGAN, "cifar10", _attending(12000), {"conditional": True}),
     "sagan-cifar10-plain": Entry(
         "gan", SAGAN, "cifar10", _attending(12000), {"attention": False, "conditional": True},
+    ),
+    "sagan-emoji": Entry(
+        "gan", SAGAN, "noto-emoji", _attending(7000), {"augment": True, "conditional": True},
     ),
     "cyclegan-emoji": Entry(
         "cyclegan", CycleGAN, "emoji", _cycle(4000), {"cycle": 3.0, "back": 3.0, "identity": 0.1},
