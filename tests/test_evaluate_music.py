@@ -123,6 +123,7 @@ def test_a_perfect_translation_is_its_twin_and_doing_nothing_is_not():
         assert rows[f"unchanged, to {domain}"]["figures"]["ssim"]["value"] < 0.9
         assert rows[f"true twins, to {domain}"]["figures"]["ssim"]["value"] == pytest.approx(1)
         assert "cycle_l1" not in rows[f"unchanged, to {domain}"]["figures"]
+        assert rows[f"blurred, to {domain}"]["figures"]["ssim"]["value"] < 0.9
 
 
 def test_an_evaluation_of_a_translator_runs_to_its_end(tmp_path):

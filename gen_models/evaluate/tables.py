@@ -12,7 +12,7 @@ from gen_models.evaluate import record
 from gen_models.evaluate.figures import FIGURES, written
 from gen_models.evaluate.running import CONTROLS, TEST
 from gen_models.evaluate.targets import TRIED, verdicts
-from gen_models.evaluate.translations import TWINS, UNCHANGED
+from gen_models.evaluate.translations import BLURRED, TWINS, UNCHANGED
 from gen_models.interface import BadInput
 
 BEGIN, END = "<!-- evaluation: begin -->", "<!-- evaluation: end -->"
@@ -85,7 +85,7 @@ def controls(rows: Iterable[Mapping[str, Any]], part: str = "figures") -> list[d
     for row in rows:
         kept = found.setdefault((row["name"], row["n"]), dict(row))
         kept[part] = kept[part] | row[part]
-    order = (*CONTROLS, TEST, UNCHANGED, TWINS)
+    order = (*CONTROLS, TEST, UNCHANGED, BLURRED, TWINS)
     return sorted(found.values(), key=lambda row: (-row["n"], order.index(row["name"].partition(",")[0])))
 
 

@@ -15,7 +15,8 @@ from gen_models.interface import Translates
 
 CHUNK = 250
 DOMAINS = {"mnist-photo": ("mnist", "digits-over-photos")}  # of sets whose domains have classes: who judges A and B
-UNCHANGED, TWINS = "unchanged", "true twins"  # what doing nothing scores, and what a perfect translation would
+# What doing nothing scores, what blurring alone gains, and what a perfect translation would.
+UNCHANGED, BLURRED, TWINS = "unchanged", "blurred", "true twins"
 
 Cells = dict[str, dict[str, Any]]
 
@@ -63,7 +64,7 @@ def translated(
         facts["seconds_per_sample"] = seconds / 2 / len(way.x)  # there and back are two translations
         figures = _paired(y, way) | _error("cycle_l1", back, way.x) | _judged(y, way)
         rows.append({"name": f"to {domain}", "options": {}, "figures": figures} | facts)
-        for name, pictures in ((UNCHANGED, way.x), (TWINS, way.twins)):
+        for name, pictures in ((UNCHANGED, way.x), (BLURRED, _blurred(way.x)), (TWINS, way.twins)):
             figures = _paired(pictures, way) | _judged(pictures, way)
             control = {"name": f"{name}, to {domain}", "kind": "control", "n": len(way.x), "figures": figures}
             rows.append(control)
@@ -76,6 +77,11 @@ def _there_and_back(model: Translates, x: Tensor, to: str) -> tuple[Tensor, Tens
         y = data.in_bytes(model.translate(data.in_range(x).to(model.device), to).cpu())
         back = model.translate(data.in_range(y).to(model.device), "A" if to == "B" else "B").cpu()
     return y, data.in_bytes(back)
+
+
+def _blurred(x: Tensor) -> Tensor:
+    """Each pixel the mean of the 3 x 3 around it, as bytes: nearer to most pictures, and no translation at all."""
+    return torch.nn.functional.avg_pool2d(x.float(), 3, 1, 1, count_include_pad=False).round().byte()
 
 
 def _paired(y: Tensor, way: Way) -> Cells:

@@ -31,10 +31,22 @@ class CycleGAN(GenerativeModel, Translates):
 
     `invents` numbers make the way to B invent what A does not show. The cycle B -> A -> B takes them from the picture
     that it starts from, so that it can close without hiding them in A: Augmented CycleGAN (Almahairi et al., 2018),
-    arXiv 1802.10151, whose encoder is here a projection on principal directions. With `disturb`, what was translated
-    to B is recoloured before it goes back, and up to so much of the difference of two real pictures lies over it: the
-    way back learns what does not matter, as in Domain Randomization for Transferring Deep Neural Networks (Tobin et
-    al., 2017), arXiv 1703.06907.
+    arXiv 1802.10151, whose encoder is here a projection on principal directions. While it learns, a share of `lent` of
+    the pictures gets an enlarged piece of a real picture of B in place of what was invented. With `disturb`, what was
+    translated to B is recoloured before it goes back, and up to so much of the difference of two real pictures lies
+    over it: the way back learns what does not matter, as in Domain Randomization for Transferring Deep Neural Networks
+    (Tobin et al., 2017), arXiv 1703.06907.
+
+    Without `through`, the cycle teaches the way back alone: no gradient reaches the way there, which then gains nothing
+    by hiding anything. Each way learns from what the other one makes of real pictures, as in Phrase-Based & Neural
+    Unsupervised Machine Translation (Lample et al., 2018), arXiv 1804.07755. Nothing else ties what is made of a real
+    picture to it then, so that a translator to A would rather please a strong discriminator than be true: `trust` is
+    the weight of what that one says. `close` is the weight of the mean absolute change that a translation makes:
+    Learning from Simulated and Unsupervised Images (Shrivastava et al., 2017), arXiv 1612.07828.
+
+    For small sets: with `augment` the discriminators see random pieces of the pictures, as in Differentiable
+    Augmentation for Data-Efficient GAN Training (Zhao et al., 2020), arXiv 2006.10738; with `smooth` what the
+    generators change is drawn at half the resolution, where no pattern can hide.
     """
 
     players = ("discriminators", "generators")
@@ -69,6 +81,12 @@ Zhmoginov and Sandler 2017, [arXiv 1712.02950](https://arxiv.org/abs/1712.02950)
         invents: Annotated[int, Range(0, 64)] = 0,
         noise: Annotated[float, Range(0.0, 0.5, 0.01)] = 0.0,
         disturb: Annotated[float, Range(0.0, 2.0, 0.05)] = 0.0,
+        lent: Annotated[float, Range(0.0, 1.0, 0.05)] = 0.0,
+        through: bool = True,
+        trust: Annotated[float, Range(0.0, 1.0, 0.05)] = 1.0,
+        close: Annotated[float, Range(0.0, 10.0, 0.1)] = 0.0,
+        augment: bool = False,
+        smooth: bool = False,
     ):
         """`identity` is a share of the cycle weights, `noise` a standard deviation in pictures of [-1, 1]."""
         super().__init__(space)
@@ -76,10 +94,14 @@ Zhmoginov and Sandler 2017, [arXiv 1712.02950](https://arxiv.org/abs/1712.02950)
             raise BadInput("CycleGAN needs pictures of two domains; choose such data, or two folders.")
         quartered(space)
         self.weights, self.identity = {"A": cycle, "B": back}, identity
-        self.noise, self.disturb = noise, disturb
+        self.noise, self.disturb, self.lent, self.through = noise, disturb, lent, through
+        self.trust, self.close, self.augment = {"A": trust, "B": 1.0}, close, augment
         self.discriminators = nn.ModuleDict({domain: Discriminator(space, channels) for domain in "AB"})
         self.generators = nn.ModuleDict(
-            {"A": Generator(space, channels, blocks), "B": Generator(space, channels, blocks, invents)}
+            {
+                "A": Generator(space, channels, blocks, smooth=smooth),
+                "B": Generator(space, channels, blocks, invents, smooth=smooth),
+            }
         )
 
     @torch.no_grad()
@@ -94,15 +116,17 @@ Zhmoginov and Sandler 2017, [arXiv 1712.02950](https://arxiv.org/abs/1712.02950)
         if batch.other is None:
             raise BadInput("CycleGAN needs pictures of two domains; this data has one.")
         real = {"A": batch.x, "B": batch.other}
-        return self._of_discriminators(real) if turn.player == "discriminators" else self._of_generators(real, turn)
+        of = self._of_discriminators if turn.player == "discriminators" else self._of_generators
+        return of(real, turn)
 
-    def _of_discriminators(self, real: dict[str, Tensor]) -> Loss:
+    def _of_discriminators(self, real: dict[str, Tensor], turn: Turn) -> Loss:
         total, show = 0.0, {}
         for domain, judge in self.discriminators.items():
             with torch.no_grad():
-                generated = self.generators[domain](real[_OTHER[domain]])
+                generated = self.generators[domain](real[_OTHER[domain]], self._invented(real, domain, turn.rng))
             # Not in one call: the discriminator compares the pictures of a batch with one another.
-            value = 0.5 * (((judge(real[domain]) - 1) ** 2).mean() + (judge(generated) ** 2).mean())
+            on_real, on_generated = (judge(self._seen(x, turn.rng)) for x in (real[domain], generated))
+            value = 0.5 * (((on_real - 1) ** 2).mean() + (on_generated**2).mean())
             show[f"discriminator {domain}"] = value
             total = total + value
         return Loss(total, show)
@@ -110,16 +134,37 @@ Zhmoginov and Sandler 2017, [arXiv 1712.02950](https://arxiv.org/abs/1712.02950)
     def _of_generators(self, real: dict[str, Tensor], turn: Turn) -> Loss:
         there, same = {}, {}  # what is translated to the domain, and what was in it from the start
         for domain, generator in self.generators.items():
-            parts = real[_OTHER[domain]], real[domain]
-            there[domain], same[domain] = generator(torch.cat(parts)).split([len(part) for part in parts])
+            parts, invented = (real[_OTHER[domain]], real[domain]), self._invented(real, domain, turn.rng)
+            if invented is not None:
+                invented = torch.cat([invented, generator.invention(real[domain])])
+            there[domain], same[domain] = generator(torch.cat(parts), invented).split([len(part) for part in parts])
         total, show = 0.0, {}
         for domain, weight in self.weights.items():
-            game = ((self.discriminators[domain](there[domain]) - 1) ** 2).mean()
-            back = self.generators[domain](self._disturbed(there, real, _OTHER[domain], turn.rng), real[domain])
+            generator = self.generators[domain]
+            game = ((self.discriminators[domain](self._seen(there[domain], turn.rng)) - 1) ** 2).mean()
+            returned = self._disturbed(there, real, _OTHER[domain], turn.rng)
+            returned = returned if self.through else returned.detach()
+            back = generator(returned, generator.invention and generator.invention.blurred(real[domain]))
             cycle, identity = (_distance(x, real[domain]) for x in (back, same[domain]))
-            total = total + game + weight * (cycle + self.identity * identity)
+            change = _distance(there[domain], real[_OTHER[domain]])
+            total = total + self.trust[domain] * game + weight * (cycle + self.identity * identity)
+            total = total + self.close * change
             show |= {f"generator {domain}": game, f"cycle {domain}": cycle, f"identity {domain}": identity}
         return Loss(total, show)
+
+    def _seen(self, x: Tensor, rng: torch.Generator) -> Tensor:
+        """What a discriminator gets to see of the pictures."""
+        return pieces(x, rng, 0.75, 1.0, upright=True) if self.augment else x
+
+    def _invented(self, real: dict[str, Tensor], domain: str, rng: torch.Generator) -> Tensor | None:
+        """What pictures shall show in `domain` that they do not show yet, read off them or lent; None for nothing."""
+        invention = self.generators[domain].invention
+        if invention is None or not self.lent:
+            return invention and invention(real[_OTHER[domain]])
+        x = real[_OTHER[domain]]
+        others = real[domain][torch.randint(len(real[domain]), (len(x),), generator=rng)]
+        lent = torch.rand(len(x), 1, 1, 1, generator=rng) < self.lent
+        return torch.where(lent.to(x.device), pieces(others, rng, 1 / 3, 2 / 3), invention(x))
 
     def _disturbed(
         self, there: dict[str, Tensor], real: dict[str, Tensor], domain: str, rng: torch.Generator
@@ -154,9 +199,9 @@ _OTHER = {"A": "B", "B": "A"}
 class Generator(nn.Module):
     """Pictures of one domain -> pictures of the other in [-1, 1]: what is there, an invention laid over it, changes."""
 
-    def __init__(self, space: Space, channels: int, blocks: int, invents: int = 0):
+    def __init__(self, space: Space, channels: int, blocks: int, invents: int = 0, *, smooth: bool = False):
         super().__init__()
-        c, colours = channels, space.shape[0]
+        c, colours, self.smoothly = channels, space.shape[0], smooth
         self.invention = Invention(space, invents) if invents else None
         self.stem = nn.Conv2d(4 * colours * (2 if invents else 1), c, 3, padding=1)
         self.fine = Block(c)
@@ -164,13 +209,14 @@ class Generator(nn.Module):
         self.middle = nn.Sequential(*(Block(2 * c) for _ in range(blocks)))
         self.enlarge = nn.Conv2d(2 * c, 4 * c, 1)
         self.smooth = nn.Sequential(Block(c), Block(c))
-        self.norm, self.head = nn.GroupNorm(8, c), zero(nn.Conv2d(c, 4 * (colours + bool(invents)), 3, padding=1))
+        drawn = (colours + bool(invents)) * (1 if smooth else 4)
+        self.norm, self.head = nn.GroupNorm(8, c), zero(nn.Conv2d(c, drawn, 3, padding=1))
 
-    def forward(self, x: Tensor, like: Tensor | None = None) -> Tensor:
-        """(B, C, H, W) -> the same; what is invented looks from afar like the pictures `like`, where they are given."""
+    def forward(self, x: Tensor, invented: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) -> the same; `invented` (B, C, H, W) takes the place of what is read off x."""
         if self.invention is None:
             return bounded(x + self.changes(x))
-        invented = self.invention(x) if like is None else self.invention.blurred(like)
+        invented = self.invention(x) if invented is None else invented
         changes = self.changes(torch.cat([x, invented], 1))
         cover = torch.tanh(changes[:, -1:] + 0.25)  # (B, 1, H, W), below 0 for its negative
         return bounded((1 - cover.abs()) * x + cover * invented + changes[:, :-1])
@@ -179,7 +225,10 @@ class Generator(nn.Module):
         fine = self.fine(self.stem(F.pixel_unshuffle(x, 2)))  # (B, c, H/2, W/2)
         h = self.middle(self.reduce(F.leaky_relu(fine, 0.2)))  # (B, 2c, H/4, W/4)
         h = self.smooth(fine + F.pixel_shuffle(self.enlarge(h), 2))
-        return F.pixel_shuffle(self.head(F.leaky_relu(self.norm(h), 0.2)), 2).float()
+        h = self.head(F.leaky_relu(self.norm(h), 0.2)).float()
+        if self.smoothly:
+            return F.interpolate(h, scale_factor=2, mode="bilinear", align_corners=False)
+        return F.pixel_shuffle(h, 2)
 
 
 class Invention(nn.Module):
@@ -257,8 +306,26 @@ class Block(nn.Module):
         return x + self.conv2(F.leaky_relu(self.norm2(h), 0.2))
 
 
+def pieces(x: Tensor, rng: torch.Generator, least: float, most: float, upright: bool = False) -> Tensor:
+    """A piece of each picture, so much of its side, mirrored or not (upright: left and right), as large as it was.
+
+    (B, C, H, W) -> (B, C, H, W), differentiable.
+    """
+    side = least + (most - least) * torch.rand(len(x), 1, generator=rng)
+    middle = (1 - side) * (2 * torch.rand(len(x), 2, generator=rng) - 1)
+    mirrored = 2 * torch.randint(2, (len(x), 2), generator=rng) - 1
+    if upright:
+        mirrored[:, 1] = 1
+    frame = torch.cat([torch.diag_embed(side * mirrored), middle[:, :, None]], 2)  # (B, 2, 3)
+    grid = F.affine_grid(frame, list(x.shape), align_corners=False).to(x.device)
+    return F.grid_sample(x.float(), grid, padding_mode="border", align_corners=False)
+
+
 def bounded(x: Tensor) -> Tensor:
-    """x cut off at -1 and 1, with a tenth of the gradient beyond: what was cut off can come back."""
+    """x cut off at -1 and 1, with a tenth of the gradient beyond: what was cut off can come back.
+
+    Unlike the one of the other games it lets nothing beyond -1 and 1 pass, where a translator could hide something.
+    """
     kept = x.clamp(-1, 1)
     beyond = 0.1 * (x - kept)
     return kept + beyond - beyond.detach()

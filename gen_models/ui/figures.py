@@ -19,6 +19,7 @@ CONTROLS = {
     "noise": "Noise in place of samples: what knowing nothing scores.",
     "test": "The test pieces in place of samples: what the statistics should be like.",
     "unchanged": "The picture as it was in place of its translation: what doing nothing scores.",
+    "blurred": "The picture as it was, blurred over 3 x 3 pixels: what is gained without translating anything.",
     "true twins": "The true twins in place of translations: what a perfect model would score.",
 }
 MEASURED = {
@@ -48,7 +49,8 @@ MEASURED = {
 TRANSLATED = (
     "Every test picture is translated and compared with its true twin, which training never saw beside it; for digits "
     "a classifier of the new domain tells whether the class is kept. ± is a standard error, a range is a 95 % "
-    "interval, and the rows unchanged and true twins say what doing nothing and what a perfect translation score."
+    "interval, and the rows unchanged, blurred and true twins say what doing nothing, blurring and a perfect "
+    "translation score."
 )
 
 log = logging.getLogger(__name__)
@@ -86,7 +88,7 @@ def group(picked: Picked, visit: Visit | None = None) -> dict[str, Any]:
 def missing(picked: Picked, visit: Visit | None = None) -> str:
     """Why an entry has no figures, and how to get them."""
     if visit is not None and picked.shelf is visit.shelf:
-        return "not evaluated: it was trained in this visit"
+        return f"not evaluated: it was {'fetched' if picked.entry.hub else 'trained'} in this visit"
     return f"not evaluated: python -m gen_models evaluate {picked.name}"
 
 

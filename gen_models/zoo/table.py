@@ -132,11 +132,12 @@ ZOO: dict[str, Entry] = {
         "gan", SAGAN, "noto-emoji", _attending(7000), {"augment": True, "conditional": True},
     ),
     "cyclegan-emoji": Entry(
-        "cyclegan", CycleGAN, "emoji", _cycle(4000), {"cycle": 3.0, "back": 3.0, "identity": 0.1},
+        "cyclegan", CycleGAN, "emoji", _cycle(2000, lr=6e-4),
+        {"identity": 0.3, "noise": 0.1, "through": False, "close": 0.6, "augment": True, "smooth": True},
     ),
     "cyclegan-mnist-photo": Entry(
-        "cyclegan", CycleGAN, "mnist-photo", _cycle(4000, lr=1e-3),
-        {"back": 0.3, "noise": 0.05, "invents": 48, "disturb": 1.0},
+        "cyclegan", CycleGAN, "mnist-photo", _cycle(5000, lr=1e-3),
+        {"noise": 0.1, "invents": 48, "disturb": 0.4, "lent": 0.7, "through": False, "trust": 0.1},
     ),
     "crnngan-chorales": Entry("crnngan", CRNNGAN, "chorales", _played(4000, 400, 600), {"width": 160, "window": 40}),
     "crnngan-names": Entry(

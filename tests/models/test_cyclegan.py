@@ -8,7 +8,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from gen_models.interface import BadInput, Batch, Space, Turn
-from gen_models.models.cyclegan import CycleGAN, Discriminator, Generator, Invention, bounded
+from gen_models.models.cyclegan import CycleGAN, Discriminator, Generator, Invention, bounded, pieces
 from gen_models.training import Recipe, Stage, Training
 
 SPACE = Space("image", (3, 8, 8), domains=("dark", "bright"))
@@ -32,6 +32,8 @@ def both(n: int = 4, seed: int = 0) -> Batch:
 
 class Brighter(nn.Module):
     """x + step"""
+
+    invention = None
 
     def __init__(self, step: float):
         super().__init__()
@@ -277,8 +279,90 @@ def test_the_cycle_from_b_takes_what_it_invents_from_where_it_started():
     model.generators["B"].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[1:]))
     batch = both()
     model.loss(batch, turn("generators"))
-    assert seen[0] == (), "on the way there it is invented"
-    assert torch.equal(seen[1][0], batch.other)
+    invention = model.generators["B"].invention
+    there = torch.cat([invention(batch.x), invention(batch.other)])
+    assert torch.equal(seen[0][0], there), "on the way there it is invented"
+    assert torch.equal(seen[1][0], invention.blurred(batch.other))
+
+
+@pytest.mark.parametrize("player", CycleGAN.players)
+def test_what_is_lent_are_pieces_of_the_batch(player):
+    """Pictures of one colour each have pieces of that colour; both players see the translation with what is lent."""
+    model, seen = CycleGAN(SPACE, channels=8, blocks=1, invents=4, lent=1.0), []
+    model.generators["B"].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[1]))
+    colours = torch.tensor([-0.75, -0.25, 0.5])
+    batch = Batch(pictures(40), None, colours.view(3, 1, 1, 1).expand(3, *SPACE.shape).clone())
+    model.loss(batch, turn(player))
+    lent = seen[0][:40]
+    assert_close(lent, lent[:, :1, :1, :1].expand_as(lent), rtol=0, atol=1e-5)
+    assert {round(x, 2) for x in lent[:, 0, 0, 0].tolist()} == {-0.75, -0.25, 0.5}
+    half, parts = CycleGAN(SPACE, channels=8, blocks=1, invents=4, lent=0.5), []
+    half.generators["B"].register_forward_pre_hook(lambda _, inputs: parts.append(inputs[1]))
+    half.loss(batch, turn(player))
+    own = half.generators["B"].invention(batch.x)
+    kept = (parts[0][:40] == own).flatten(1).all(1)
+    assert 8 < int(kept.sum()) < 32
+
+
+def slopes(dim: int, **asked) -> torch.Tensor:
+    """How steep pieces of 200 pictures are, away from their border, that rise by 1 along the dimension."""
+    ramp = torch.linspace(-1, 1, 8).view([8 if k == dim else 1 for k in range(4)]).expand(200, 3, 8, 8)
+    found = pieces(ramp, rng(), 1 / 3, 2 / 3, **asked).diff(dim=dim).select(5 - dim, 4)[:, 0, 2:5] / (2 / 7)
+    assert_close(found, found[:, :1].expand_as(found), rtol=0, atol=1e-5)
+    return found[:, 0]
+
+
+def test_a_piece_is_as_large_as_was_asked_and_mirrored_half_of_the_time():
+    for dim in (2, 3):
+        assert slopes(dim).abs().min() > 0.33
+        assert slopes(dim).abs().max() < 0.67
+        assert 60 < int((slopes(dim) < 0).sum()) < 140
+    assert (slopes(2, upright=True) > 0).all(), "nothing stands on its head"
+
+
+def test_the_discriminators_see_pieces_only_with_augmentation():
+    """Pieces of pictures that are black but for their border are blacker."""
+    framed = torch.full((16, *SPACE.shape), 1.0)
+    framed[:, :, 1:-1, 1:-1] = -1
+    batch, seen = Batch(framed, None, framed.clone()), {}
+    for augment in (False, True):
+        model = brightened(0.0, 0.0, augment=augment)
+        model.discriminators["A"].register_forward_hook(lambda _, inputs, __, k=augment: seen.setdefault(k, inputs[0]))
+        model.loss(batch, turn("discriminators"))
+    assert torch.equal(seen[False], framed)
+    assert seen[True].mean() < framed.mean() - 0.05
+
+
+def test_what_is_close_costs_by_how_much_it_changed():
+    """To A 0.3 are taken away, to B 0.5 are added."""
+    near, free = (brightened(-0.3, 0.5, close=close).loss(FLAT, turn("generators")).minimise for close in (2.0, 0.0))
+    assert_close(near - free, torch.tensor(2.0 * (0.3 + 0.5)))
+
+
+def test_smooth_changes_hold_no_pattern_of_single_pixels():
+    x, rough = pictures(2), {}
+    for smooth in (False, True):
+        changed = lively(Generator(SPACE, 8, 1, smooth=smooth)).changes(x).detach()
+        coarse = nn.functional.interpolate(nn.functional.avg_pool2d(changed, 2), scale_factor=2, mode="bilinear")
+        rough[smooth] = float((changed - coarse).abs().mean() / changed.abs().mean())
+    assert rough[True] < 0.5 * rough[False]
+
+
+def test_trust_weighs_what_the_discriminator_of_a_says():
+    with_half, whole = (brightened(-0.3, 0.5, trust=trust).loss(FLAT, turn("generators")) for trust in (0.5, 1.0))
+    assert_close(whole.minimise - with_half.minimise, 0.5 * whole.show["generator A"])
+
+
+@pytest.mark.parametrize("through", [True, False])
+def test_a_cycle_teaches_the_way_back_and_the_way_there_only_where_it_may(through):
+    model = brightened(-0.3, 0.5, through=through)
+    loss = model.loss(FLAT, turn("generators"))
+    there, back = {"cycle A": "B", "cycle B": "A"}, {"cycle A": "A", "cycle B": "B"}
+    for cycle in there:
+        ways = [model.generators[domain].step for domain in (there[cycle], back[cycle])]
+        gradients = torch.autograd.grad(loss.show[cycle], ways, allow_unused=True, retain_graph=True)
+        assert (gradients[0] is not None) == through
+        assert gradients[1] is not None
 
 
 def test_only_the_way_to_b_invents_and_begins_from_its_pictures():
