@@ -61,6 +61,7 @@ try:
     if options.checkpoints and not os.path.isdir(options.checkpoints):
         raise BadInput(f"There is no folder {options.checkpoints}; --checkpoints names one that holds entries.")
     shelf = zoo.Shelf(options.checkpoints) if options.checkpoints else zoo.BUNDLED
+    zoo.place(shelf)
     demo = page.page(
         shelf, str(where), may_edit_bundled=__name__ == "__main__" and page.private(options.host, options.share)
     )

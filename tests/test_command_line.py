@@ -18,6 +18,7 @@ from toys import FakePictures, small
 
 from gen_models import __main__ as command_line
 from gen_models import checkpoint, data, evaluate, render, training, zoo
+from gen_models.commands import train
 from gen_models.evaluate import measures, running
 from gen_models.interface import Batch, Space
 from gen_models.noise import Noise
@@ -118,7 +119,7 @@ def test_ctrl_c_keeps_the_training_and_the_next_command_goes_on(run, shelf, tiny
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(command_line, "_bar", interrupted)
+        patch.setattr(train, "show", interrupted)
         code, _, complaint = run("train", "tiny", "--device", "cpu")
     assert code == 130
     assert "stopped" in complaint
@@ -132,7 +133,7 @@ def test_ctrl_c_keeps_the_training_and_the_next_command_goes_on(run, shelf, tiny
 
 
 def test_another_seed_does_not_go_on_with_an_unfinished_training(refused, run, shelf, tiny, monkeypatch):
-    unfinished = zoo.run(tiny, command_line.data.load("8gaussians"), folder=shelf.root / "tiny")
+    unfinished = zoo.run(tiny, data.load("8gaussians"), folder=shelf.root / "tiny")
     while next(unfinished).step < 2:
         pass
     unfinished.close()
@@ -338,14 +339,15 @@ def test_the_module_runs_and_its_exit_code_is_the_processs(shelf, tmp_path):
 
 
 def test_the_module_starts_without_the_page_and_diffusers():
-    words = "import sys, gen_models.__main__; print({'gradio', 'diffusers', 'pyarrow'} & set(sys.modules))"
+    words = "import sys, gen_models.__main__ as main; main.parallel.start('cpu'); "
+    words += "print({'gradio', 'diffusers', 'pyarrow', 'accelerate', 'transformers'} & set(sys.modules))"
     said = subprocess.run([sys.executable, "-c", words], cwd=ROOT, capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "set()"
 
 
 def test_a_training_on_the_command_line_is_the_pages(run, shelf, tiny, tmp_path):
     run("train", "tiny", "--device", "cpu", "--seed", 9)
-    list(zoo.run(tiny, command_line.data.load("8gaussians"), seed=9, folder=tmp_path / "page"))
+    list(zoo.run(tiny, data.load("8gaussians"), seed=9, folder=tmp_path / "page"))
     card = shelf.card("tiny")
     assert card["weights"] == checkpoint.read_card(tmp_path / "page")["weights"]
     assert zoo.entry_of(card).recipe == tiny.recipe

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted([*(ROOT / "gen_models").rglob("*.py"), ROOT / "app.py"])
 
 BASE = {"interface", "noise", "music"}
-TOOLS = {"data", "checkpoint", "training", "latent", "render", "metrics", "device"}
+TOOLS = {"data", "checkpoint", "training", "latent", "render", "metrics", "device", "hub"}
 BELOW_ZOO = BASE | TOOLS | {"nn", "solvers"}
 ALLOWED = {
     "noise": set(),
@@ -26,7 +26,9 @@ ALLOWED = {
     "zoo": BELOW_ZOO | {"models"},
     "evaluate": BELOW_ZOO | {"zoo"},
     "saving": BELOW_ZOO,
-    "__main__": BELOW_ZOO | {"zoo", "evaluate", "saving"},
+    "parallel": {"interface", "device", "training"},
+    "commands": BELOW_ZOO | {"zoo", "evaluate", "saving", "parallel", "hub"},
+    "__main__": {"interface", "zoo", "parallel", "commands"},
     "ui": BELOW_ZOO | {"zoo", "evaluate"},
     "app": {"device", "zoo", "interface", "ui"},
     "__init__": set(),
@@ -92,9 +94,13 @@ def test_libraries_stay_where_they_belong(file):
         library = name.split(".")[0]
         if library in ("gradio", "gradio_client"):
             assert mine in ("ui", "app"), f"{mine} knows that a page exists"
-        if library == "diffusers":
-            assert mine == "models", f"diffusers is imported in {mine}"
-            assert not at_once, "importing diffusers costs seconds: it is imported when it is needed"
+        if library in ("huggingface_hub", "httpx2", "filelock"):
+            assert mine in ("hub", "data"), f"{mine} speaks with the Hub"
+        if library == "accelerate":
+            assert (mine, at_once) == ("parallel", False), "accelerate is for several processes, and costs seconds"
+        if library in ("diffusers", "transformers"):
+            assert mine == "models", f"{library} is imported in {mine}"
+            assert not at_once, f"importing {library} costs seconds: it is imported when it is needed"
         elif mine in PURE:
             assert library in {"torch", "numpy", "gen_models", *sys.stdlib_module_names}, f"{mine} imports {library}"
 

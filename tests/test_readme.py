@@ -113,12 +113,13 @@ def test_the_makefile_and_the_ci_run_what_is_there():
 
 def test_every_command_of_the_package_parses(text):
     written = [line for line in commands(text) if re.match(r"python3? -m gen_models\b", line)]
-    assert {shlex.split(line)[3] for line in written} >= {"list", "train", "sample", "evaluate"}
+    assert {shlex.split(line)[3] for line in written} >= {"list", "train", "sample", "evaluate", "fetch", "push"}
+    fetched = {match[1] for line in written if (match := re.search(r" fetch [\w.-]+/([\w.-]+)", line))}
     for line in written:
         words = shlex.split(line)[3:]
         known, _ = command_line._parser().parse_known_args(words)
         named = getattr(known, "entry", [])
-        assert set([named] if isinstance(named, str) else named) <= set(zoo.ZOO), line
+        assert set([named] if isinstance(named, str) else named) <= set(zoo.ZOO) | fetched, line
 
 
 def test_every_option_of_the_page_is_named(text):

@@ -223,7 +223,7 @@ def test_a_stage_ends_when_its_time_is_spent():
 
 def test_the_clock_stops_while_nobody_asks(every_step, monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(training.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(training.clock.time, "perf_counter", lambda: now[0])
     run = of()
     for _ in run:
         now[0] += 100.0  # the page draws

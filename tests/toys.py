@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -99,3 +100,170 @@ def lively(entry: zoo.Entry, seed: int = 0) -> GenerativeModel:
 def put_on_shelf(folder: Path, entry: zoo.Entry) -> None:
     """A checkpoint of the entry in `folder`, as if it had been trained."""
     checkpoint.save(folder, zoo.card_of(entry) | {"training": {"steps": 1, "seconds": 0.1}}, lively(entry))
+
+
+# ---- pipelines in diffusers' format ----------------------------------------------------------------------------
+
+
+def shaken(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
+    """The module in eval mode with random weights of its own seed, none of them 0."""
+    rng = torch.Generator().manual_seed(mixed(seed, "shaken"))
+    with torch.no_grad():
+        for parameter in module.parameters():
+            fan = max(1, parameter[0].numel()) if parameter.dim() > 1 else 4
+            parameter.copy_(torch.randn(parameter.shape, generator=rng) * 0.7 / fan**0.5)
+    return module.eval()
+
+
+def unet2d(channels: int = 3, size: int = 8, **config: Any) -> torch.nn.Module:
+    from diffusers import UNet2DModel
+
+    usual = {
+        "sample_size": size,
+        "in_channels": channels,
+        "out_channels": channels,
+        "layers_per_block": 1,
+        "block_out_channels": (8, 16),
+        "down_block_types": ("DownBlock2D", "AttnDownBlock2D"),
+        "up_block_types": ("AttnUpBlock2D", "UpBlock2D"),
+        "attention_head_dim": 8,
+        "norm_num_groups": 4,
+    }
+    return shaken(UNet2DModel(**usual | config))
+
+
+def autoencoder(**config: Any) -> torch.nn.Module:
+    """AutoencoderKL that halves each side once."""
+    from diffusers import AutoencoderKL
+
+    usual = {
+        "block_out_channels": (8, 8),
+        "down_block_types": ("DownEncoderBlock2D",) * 2,
+        "up_block_types": ("UpDecoderBlock2D",) * 2,
+        "latent_channels": 4,
+        "norm_num_groups": 4,
+        "sample_size": 16,
+    }
+    return shaken(AutoencoderKL(**usual | config))
+
+
+def pixel_pipeline(folder: Path, kind: str = "DDPMPipeline", unet: Any = None, **scheduler: Any) -> Any:
+    """A tiny pipeline on pixels written to `folder`, and itself; `scheduler` holds what differs from the usual."""
+    import diffusers
+
+    classes = {
+        "DDIMPipeline": "DDIMScheduler",
+        "PNDMPipeline": "PNDMScheduler",
+        "KarrasVePipeline": "KarrasVeScheduler",
+    }
+    classes |= {"ScoreSdeVePipeline": "ScoreSdeVeScheduler"}
+    schedule = getattr(diffusers, classes.get(kind, "DDPMScheduler"))(**scheduler)
+    return _written(getattr(diffusers, kind)(unet or unet2d(), schedule), folder)
+
+
+def class_pipeline(folder: Path, classes: int = 3, **scheduler: Any) -> Any:
+    """A tiny DiTPipeline of 16 x 16 pixels. Its own sampler asks for class 1000 as none, whatever `classes` is."""
+    from diffusers import DDIMScheduler, DiTPipeline, DiTTransformer2DModel
+
+    transformer = DiTTransformer2DModel(
+        num_attention_heads=2,
+        attention_head_dim=4,
+        in_channels=4,
+        out_channels=8,
+        num_layers=2,
+        sample_size=8,
+        num_embeds_ada_norm=classes,
+        norm_num_groups=4,
+    )
+    names = {k: ("crane, a bird", "crane, a machine", "dog, hound")[k % 3] for k in range(min(classes, 3))}
+    schedule = DDIMScheduler(clip_sample=False, **scheduler)
+    pipeline = _written(DiTPipeline(shaken(transformer), autoencoder(), schedule, id2label=names), folder)
+    index = json.loads((folder / "model_index.json").read_text())  # where published ones have the names
+    (folder / "model_index.json").write_text(json.dumps(index | {"id2label": names}))
+    return pipeline
+
+
+def unlabelled_pipeline(folder: Path) -> Any:
+    """A tiny LDMPipeline of 16 x 16 pixels."""
+    from diffusers import DDIMScheduler, LDMPipeline, VQModel
+
+    decoder = VQModel(
+        block_out_channels=(8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        latent_channels=3,
+        norm_num_groups=4,
+        sample_size=16,
+        num_vq_embeddings=16,
+    )
+    schedule = DDIMScheduler(clip_sample=False, timestep_spacing="trailing")
+    return _written(LDMPipeline(shaken(decoder), unet2d(3), schedule), folder)
+
+
+def text_pipeline(folder: Path, large: bool = False, scheduler: Any = None, **unet: Any) -> Any:
+    """A tiny StableDiffusionPipeline, or its XL form, of 16 x 16 pixels, whose words are spelt letter by letter."""
+    from diffusers import DDIMScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
+
+    more = {"addition_embed_type": "text_time", "addition_time_embed_dim": 4} if large else {}
+    more |= {"projection_class_embeddings_input_dim": 6 * 4 + 12} if large else {}
+    network = UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=32 if large else 16,
+        attention_head_dim=2,
+        norm_num_groups=4,
+        **more | unet,
+    )
+    schedule = scheduler or DDIMScheduler(
+        steps_offset=1,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        timestep_spacing="trailing",
+    )
+    words = _tokenizer(folder.parent / f"{folder.name}-words")
+    parts = {"vae": autoencoder(), "text_encoder": _encoder(), "tokenizer": words}
+    parts |= {"unet": shaken(network), "scheduler": schedule}
+    if large:
+        return _written(StableDiffusionXLPipeline(**parts, text_encoder_2=_encoder(True), tokenizer_2=words), folder)
+    absent = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+    return _written(StableDiffusionPipeline(**parts, **absent), folder)
+
+
+def _encoder(projects: bool = False) -> torch.nn.Module:
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+    config = CLIPTextConfig(
+        vocab_size=60,
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        max_position_embeddings=12,
+        projection_dim=12,
+        bos_token_id=52,
+        eos_token_id=53,
+        pad_token_id=53,
+    )
+    return shaken((CLIPTextModelWithProjection if projects else CLIPTextModel)(config), seed=int(projects))
+
+
+def _tokenizer(folder: Path) -> Any:
+    from transformers import CLIPTokenizer
+
+    folder.mkdir(parents=True, exist_ok=True)
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    tokens = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    (folder / "vocab.json").write_text(json.dumps({token: k for k, token in enumerate(tokens)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    return CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=12)
+
+
+def _written(pipeline: Any, folder: Path) -> Any:
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.save_pretrained(str(folder), safe_serialization=True)
+    return pipeline

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from gen_models.interface.options import Choices, Range
+from gen_models.interface.options import Choices, Range, Text
 from gen_models.interface.spaces import BadInput, Batch, Space
 from gen_models.noise import Noise
 
@@ -35,7 +36,7 @@ class Loss(NamedTuple):
 
 
 class State(NamedTuple):
-    """Enough to go on from a step of denoising; step n draws noise.at(n); history holds earlier (t, x0) pairs."""
+    """Enough to go on from a step of denoising; step n draws noise of its own; history holds earlier (t, x0) pairs."""
 
     t: float
     x: Tensor
@@ -101,7 +102,7 @@ class GenerativeModel(nn.Module, ABC):
         """Fills tensors before step 0 (k-means, ActNorm, a teacher's copy); never on resume, never adds modules."""
 
     @classmethod
-    def limits(cls, space: Space, config: Mapping[str, Any]) -> Mapping[str, Range | Choices]:
+    def limits(cls, space: Space, config: Mapping[str, Any]) -> Mapping[str, Range | Choices | Text]:
         """Bounds of sampling options that depend on the instance."""
         return {}
 
@@ -318,3 +319,19 @@ class Maximises(ABC):
     @abstractmethod
     def converged(self) -> bool:
         """Nothing more to gain: the loop ends the stage. Kept in a buffer, so that a resumed training knows it too."""
+
+
+class Opens(ABC):
+    """A model whose weights lie in files of another format: safetensors and JSON in a folder, never from the network.
+
+    Its constructor is `__init__(space, *, files, <options>)`: `files` is the folder, the options are those that
+    `described` found. It is not trained here, so `loss` raises BadInput.
+    """
+
+    opens: ClassVar[tuple[str, ...]]  # the class names in model_index.json or config.json that it opens
+    config: Mapping[str, Any]  # the options it was opened with: what `limits` is asked with
+
+    @classmethod
+    @abstractmethod
+    def described(cls, files: Path) -> tuple[Space, dict[str, Any]]:
+        """The space and the options of the constructor, from the small JSON files alone; BadInput says why not."""

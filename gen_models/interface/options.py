@@ -29,11 +29,21 @@ class Choices:
 
 
 @dataclass(frozen=True)
+class Text:
+    """Free text of at most so many characters."""
+
+    most: int
+
+
+Allowed = Range | Choices | Text
+
+
+@dataclass(frozen=True)
 class Option:
     """One keyword that a person may set: its bounds or choices, its default and its type."""
 
     name: str
-    allowed: Range | Choices
+    allowed: Allowed
     default: Any
     type: type
 
@@ -42,6 +52,8 @@ class Option:
         """Nothing to choose: the page shows no control for it."""
         if isinstance(self.allowed, Range):
             return self.allowed.low >= self.allowed.high
+        if isinstance(self.allowed, Text):
+            return self.allowed.most < 1
         return len(self.allowed.values) < 2
 
     def check(self, value: Any) -> Any:
@@ -53,6 +65,10 @@ class Option:
                 if value == allowed or (self.type is not bool and str(value) == str(allowed)):
                     return allowed
             raise BadInput(f"{self.name} is one of {', '.join(map(str, self.allowed.values))}; got {value!r}.")
+        if isinstance(self.allowed, Text):
+            if not isinstance(value, str) or len(value) > self.allowed.most:
+                raise BadInput(f"{self.name} is a text of at most {self.allowed.most} characters.")
+            return value
         low, high = self.allowed.low, self.allowed.high
         kind = "whole number" if self.type is int else "number"
         what = f"{self.name} is a {kind} from {low:.10g} to {high:.10g}; got {value!r}."
@@ -65,8 +81,8 @@ class Option:
         return self.type(number)
 
 
-def options(method: Callable, limits: Mapping[str, Range | Choices] | None = None) -> dict[str, Option]:
-    """The options of a method: its keyword-only parameters annotated Range, Choices, Literal or bool.
+def options(method: Callable, limits: Mapping[str, Allowed] | None = None) -> dict[str, Option]:
+    """The options of a method: its keyword-only parameters annotated Range, Choices, Text, Literal or bool.
 
     `start` and `label` never are. `limits` narrows an option to what an instance allows; its default follows.
     """
@@ -79,7 +95,7 @@ def options(method: Callable, limits: Mapping[str, Range | Choices] | None = Non
         kind, allowed = hint, None
         if typing.get_origin(hint) is Annotated:
             kind = typing.get_args(hint)[0]
-            allowed = next((a for a in hint.__metadata__ if isinstance(a, Range | Choices)), None)
+            allowed = next((a for a in hint.__metadata__ if isinstance(a, Allowed)), None)
         elif typing.get_origin(hint) is Literal:
             kind, allowed = type(typing.get_args(hint)[0]), Choices(typing.get_args(hint))
         elif hint is bool:
@@ -90,13 +106,15 @@ def options(method: Callable, limits: Mapping[str, Range | Choices] | None = Non
             allowed = limits[name]
             if isinstance(allowed, Range):
                 default = kind(min(max(default, allowed.low), allowed.high))
+            elif isinstance(allowed, Text):
+                default = default[: allowed.most]
             elif default not in allowed.values:
                 default = allowed.values[0]
         found[name] = Option(name, allowed, default, kind)
     return found
 
 
-def checked(method: Callable, values: Mapping[str, Any], limits: Mapping[str, Range | Choices] | None = None) -> dict:
+def checked(method: Callable, values: Mapping[str, Any], limits: Mapping[str, Allowed] | None = None) -> dict:
     """Every option of the method with its checked value, defaults filled in; BadInput for unknown or out of bounds."""
     known = options(method, limits)
     unknown = [name for name in values if name not in known]

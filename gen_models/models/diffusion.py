@@ -40,8 +40,88 @@ FEW = 4  # numbers in an x that is small enough for an exact divergence
 AT_ONCE = 2**17  # numbers of x whose density is followed at once: bounds the memory of the gradients
 
 
-class Diffusion(GenerativeModel, Denoises):
-    """What both targets share: label dropout, classifier-free guidance, and the walk with every step visible.
+class InOrder(Noise):
+    """Noise whose step n is draw n + 1 of each seed's own stream, after the draw that a walk starts from.
+
+    So does diffusers draw, given one torch.Generator per seed. What lies before step n is drawn again where a walk
+    starts there.
+    """
+
+    def __init__(self, noise: Noise):
+        super().__init__(noise.seeds, noise.device)
+        self._step, self._made, self._last = 0, 0, None
+
+    def at(self, step: int) -> Noise:
+        self._step = step
+        return self
+
+    def normal(self, *shape: int) -> Tensor:
+        wanted = self._step + 2
+        if self._made > wanted:  # back to the start of the streams
+            super().__init__(self.seeds, self.device)
+            self._made = 0
+        while self._made < wanted:
+            self._made, self._last = self._made + 1, super().normal(*shape)
+        return self._last
+
+
+class Walks(Denoises):
+    """A walk from noise to data with every step visible, by any solver."""
+
+    space: Space
+    device: torch.device
+
+    def advance(
+        self,
+        solver: Solver,
+        state: State,
+        t: float,
+        noise: Noise,
+        eta: float,
+        label: Tensor | None,
+        guidance: float,
+    ) -> tuple[State, Guess, int]:
+        """One step of the solver to the earlier time t: the new state, the guess made at the old one, the calls."""
+
+        def denoise(x: Tensor, t: float) -> Guess:
+            return self.denoise(x, t, label=label, guidance=guidance)
+
+        return step(solver, denoise, self.levels, state, t, noise, eta)
+
+    def levels(self, t: float) -> tuple[float, float]:
+        """The schedule in plain numbers."""
+        alpha, sigma = self.schedule(t)
+        return float(alpha), float(sigma)
+
+    def walk(
+        self,
+        noise: Noise,
+        label: Tensor | None,
+        steps: int,
+        solver: Solver,
+        guidance: float,
+        eta: float,
+        start: State | None,
+    ) -> Iterator[Frame]:
+        """From pure noise, or from `start`, over the times 1, 1 - 1/steps, .., 0 that lie before it."""
+        state = start or State(1.0, noise.normal(*self.space.shape).to(self.device))
+        times, stream, calls = remaining(steps, state.t), InOrder(noise), 0
+        yield Frame(state.x, 0, len(times), state=state)
+        for i, t in enumerate(times, 1):
+            state, guess, cost = self.advance(solver, state, t, stream, eta, label, guidance)
+            calls += cost
+            x = state.x.clamp(-1, 1) if i == len(times) and self.space.kind == "image" else state.x
+            yield Frame(x, i, len(times), x0=guess.x0, show={"eps": guess.eps}, state=state, calls=calls)
+
+
+def remaining(steps: int, now: float = 1.0) -> list[float]:
+    """Those of the times 1, 1 - 1/steps, .., 0 that are still to come."""
+    times = [1 - i / steps for i in range(1, steps + 1)]
+    return [t for t in times if t < now - 1e-9]
+
+
+class Diffusion(GenerativeModel, Walks):
+    """What both targets share: label dropout, classifier-free guidance, and the walk.
 
     Classifier-Free Diffusion Guidance (Ho and Salimans, 2022), arXiv 2207.12598.
     """
@@ -109,36 +189,6 @@ every picture typical and all of them alike.
     def limits(cls, space: Space, config: Mapping[str, Any]) -> Mapping[str, Range]:
         narrowed = {"steps": Range(1, cls.most_steps)}
         return narrowed if config.get("conditional") else narrowed | {"guidance": Range(1.0, 1.0)}
-
-    def walk(
-        self,
-        noise: Noise,
-        label: Tensor | None,
-        steps: int,
-        solver: Solver,
-        guidance: float,
-        eta: float,
-        start: State | None,
-    ) -> Iterator[Frame]:
-        """From pure noise, or from `start`, over the times 1, 1 - 1/steps, .., 0 that lie before it."""
-        state = start or State(1.0, noise.normal(*self.space.shape).to(self.device))
-        times = [1 - i / steps for i in range(1, steps + 1)]
-        times = [t for t in times if t < state.t - 1e-9]
-
-        def denoise(x: Tensor, t: float) -> Guess:
-            return self.denoise(x, t, label=label, guidance=guidance)
-
-        def schedule(t: float) -> tuple[float, float]:
-            alpha, sigma = self.schedule(t)
-            return float(alpha), float(sigma)
-
-        calls = 0
-        yield Frame(state.x, 0, len(times), state=state)
-        for i, t in enumerate(times, 1):
-            state, guess, cost = step(solver, denoise, schedule, state, t, noise, eta)
-            calls += cost
-            x = state.x.clamp(-1, 1) if i == len(times) and self.space.kind == "image" else state.x
-            yield Frame(x, i, len(times), x0=guess.x0, show={"eps": guess.eps}, state=state, calls=calls)
 
 
 class DDPM(Diffusion):

@@ -8,65 +8,22 @@ from __future__ import annotations
 
 import copy
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gen_models.interface import BadInput, Batch, Data, GenerativeModel, Maximises, Turn
+from gen_models.interface import BadInput, Batch, Data, GenerativeModel, Loss, Maximises, Turn
 from gen_models.noise import mixed
+from gen_models.training.clock import Clock
+from gen_models.training.group import Elsewhere, Group, Ranks, Rows, kept_buffers
 from gen_models.training.muon import Muon
+from gen_models.training.recipe import Progress, Recipe, Stage
+
+__all__ = ["REPORT", "Elsewhere", "Group", "Progress", "Ranks", "Recipe", "Stage", "Training"]
 
 REPORT = 0.1  # seconds between two reports, at least
-LOOK = 0.25  # seconds between two looks, at least
-LOOK_SHARE = 6  # a look that took s seconds is followed by at least LOOK_SHARE * s seconds of training
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A stretch of training; each starts with fresh optimizers.
-
-    A model that `Maximises` gets one batch, the same at every step: `batch_size` examples drawn once, or without a size
-    the whole training split. Its stage ends when it has converged; it takes neither turns nor averages.
-    """
-
-    steps: int
-    seconds: float | None = None  # ends earlier, when this much time was spent
-    turns: Mapping[str, int] = field(default_factory=dict)  # moves per step of each player, 1 unless said; 0 = frozen
-    batch_size: int | None = None  # None: the recipe's; 0: the whole training split
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a model is trained: one flat class for every family."""
-
-    stages: Mapping[str, Stage]
-    batch_size: int = 128
-    lr: float | Mapping[str, float] = 1e-3  # per player where they differ
-    optimizer: Literal["adamw", "adam", "sgd", "muon"] = "adamw"  # muon: for matrices of linear layers, else AdamW
-    betas: tuple[float, float] = (0.9, 0.999)
-    weight_decay: float = 0.0
-    schedule: Literal["constant", "cosine"] = "cosine"  # after the warm-up; cosine goes to 0 at the stage's end
-    warmup: int = 0  # steps
-    ema: float = 0.0  # decay per step of the averaged copy; 0 = no average
-    clip: float = 0.0  # largest norm of a player's gradient; 0 = no limit
-    precision: Literal["float32", "bfloat16"] = "float32"  # of convolutions and matrix products; weights stay float32
-
-
-class Progress(NamedTuple):
-    """What training reports: figures are means since the last report; step and done (0..1) count in the stage."""
-
-    stage: str
-    step: int
-    total: int
-    show: Mapping[str, float]
-    examples_per_second: float
-    seen: Any = None  # what look() returned, when it was called
-    done: float = 0.0
-    seconds: float = 0.0  # spent on training so far, all stages and resumed runs together
 
 
 class Training:
@@ -86,20 +43,45 @@ class Training:
         look: Callable[[GenerativeModel], Any] | None = None,
         teacher: GenerativeModel | None = None,
         report: float | None = None,
+        group: Group | None = None,
     ):
-        """`report`: seconds between two reports, at least; short where trainings take turns."""
+        """`report`: seconds between two reports, at least; short where trainings take turns.
+
+        `group`: the processes that train together; each has a Training of its own and runs it to the end. Only
+        process 0 looks, and its clock is everyone's.
+        """
+        self.group = group or Group()
+        self._check_shares(model, recipe)
         self.model = model.to(device).train()
-        self.data, self.recipe, self.seed, self.look = data, recipe, seed, look
+        self.data, self.recipe, self.seed = data, recipe, seed
+        self.look = look if self.group.rank == 0 else None
         self.report = REPORT if report is None else report
         self.device = torch.device(device)
         self.teacher = teacher.to(device).eval().requires_grad_(False) if teacher is not None else None
         self._shown = copy.deepcopy(self.model).eval().requires_grad_(False)
         self._optimizers: dict[str, torch.optim.Optimizer | Muon] = {}
         self._maximises = isinstance(model, Maximises)
+        self._kept_buffers = kept_buffers(self.model) if self.group.size > 1 else []
         self.begun = False
         self.position, self.step, self.elapsed = 0, 0, 0.0  # stage, steps and seconds within it
         self.seconds, self.examples, self.steps = 0.0, 0, 0  # of all stages
+        self._own = 0.0  # seconds of this process within the stage; `elapsed` is what all have agreed upon
         self._enter()
+
+    def _check_shares(self, model: GenerativeModel, recipe: Recipe) -> None:
+        """BadInput where this cannot be learnt by several processes."""
+        if self.group.size == 1:
+            return
+        if isinstance(model, Maximises):
+            raise BadInput(
+                f"{type(model).__name__} learns in closed form: it has no gradients that several processes could "
+                "share. Train it on one, without accelerate."
+            )
+        least = min(stage.batch_size or recipe.batch_size for stage in recipe.stages.values())
+        if least < self.group.size:
+            raise BadInput(
+                f"A batch of {least} cannot be shared by {self.group.size} processes: start {least} or fewer."
+            )
 
     # ---- what is looked at and saved ---------------------------------------------------------------------------
 
@@ -140,6 +122,7 @@ class Training:
             self._shown.load_state_dict(state["shown"])
             for name in ("begun", "position", "step", "elapsed", "seconds", "examples", "steps"):
                 setattr(self, name, state[name])
+            self._own = self.elapsed
             self._enter()
             for name, optimizer in self._optimizers.items():
                 optimizer.load_state_dict(state["optimizers"][name])
@@ -151,7 +134,7 @@ class Training:
     # ---- the loop ----------------------------------------------------------------------------------------------
 
     def __iter__(self) -> Iterator[Progress]:
-        clock = _Clock()
+        clock = Clock()
         if not self.begun:
             self._begin()
             self._spend(clock)
@@ -161,10 +144,11 @@ class Training:
             name, stage = self._stage
             sums: dict[str, list] = {}
             counted = clock.reset()
-            while not self._stage_over(stage):
+            over = self._over(stage)
+            while not (over or self.group.stopped):
                 counted += self._play(name, stage, sums)
                 self._spend(clock)
-                over = self._stage_over(stage)
+                over = self._over(stage)
                 every = over or self._maximises  # its rounds are few, and each is worth looking at
                 if every or clock.report_due(self.report) or (clock.look_due and self.look):
                     seen = self._seen(clock) if every or clock.look_due else None
@@ -172,14 +156,18 @@ class Training:
                     sums, counted = {}, clock.reset()
                     yield report
                     clock.resume()
-            self.position, self.step, self.elapsed = self.position + 1, 0, 0.0
+            if not over:
+                return
+            self.position, self.step, self.elapsed, self._own = self.position + 1, 0, 0.0, 0.0
             self._enter()
 
     @property
     def _stage(self) -> tuple[str, Stage]:
         return list(self.recipe.stages.items())[self.position]
 
-    def _stage_over(self, stage: Stage) -> bool:
+    def _over(self, stage: Stage) -> bool:
+        """Whether the stage ends here, by the clock of process 0; asked once a step, of all processes."""
+        self.elapsed = self.group.agreed(self._own)
         if self.step >= stage.steps or (stage.seconds is not None and self.elapsed >= stage.seconds):
             return True
         return self._maximises and self.model.converged
@@ -215,26 +203,30 @@ class Training:
     def _rng(self, *what: int | str) -> torch.Generator:
         return torch.Generator().manual_seed(mixed(self.seed, *what))
 
-    def _batch(self, n: int, rng: torch.Generator) -> Batch:
-        return self._moved(self.data.batch(n, rng))
+    def _batch(self, n: int, rng: torch.Generator, *, whole: bool = False) -> Batch:
+        """n examples, of which this process gets its share, or all where `whole`."""
+        batch = self.data.batch(n, rng)
+        return self._moved(batch if whole else self.group.part(batch))
 
     def _moved(self, batch: Batch) -> Batch:
         return Batch(*(None if t is None else t.to(self.device) for t in batch))
 
-    def _fixed(self, name: str, stage: Stage) -> Batch:
-        """The batch that serves every step of the stage, read and moved once."""
+    def _fixed(self, name: str, stage: Stage) -> tuple[Batch, int]:
+        """The batch that serves every step of the stage, read and moved once, and how many rows the whole of it has."""
         if self._kept is None:
             size = stage.batch_size
-            self._kept = self._batch(size, self._rng(name, "batch")) if size else self._moved(self.data.split("train"))
+            whole = self.data.batch(size, self._rng(name, "batch")) if size else self.data.split("train")
+            self._kept = self._moved(self.group.part(whole)), len(whole.x)
         return self._kept
 
     def _begin(self) -> None:
         with torch.no_grad():
             if self._maximises:
-                batch = self._fixed(*self._stage)
+                batch, _ = self._fixed(*self._stage)
             else:
-                batch = self._batch(max(self.recipe.batch_size, 512), self._rng("begin", "batch"))
+                batch = self._batch(max(self.recipe.batch_size, 512), self._rng("begin", "batch"), whole=True)
             self.model.begin(batch, self._rng("begin"), self.teacher)
+            self.group.spread([*self.model.parameters(), *map(self.model.get_buffer, self._kept_buffers)])
             self._shown.load_state_dict(self.model.state_dict())
         self.begun = True
 
@@ -246,14 +238,19 @@ class Training:
         for player, optimizer in self._optimizers.items():
             for i in range(stage.turns.get(player, 1)):
                 where = (name, self.step, player, i)
-                whole = stage.batch_size == 0
-                batch = self._fixed(name, stage) if whole else self._batch(size, self._rng(*where, "batch"))
+                batch, whole = self._fixed(name, stage) if stage.batch_size == 0 else (None, size)
+                batch = self._batch(size, self._rng(*where, "batch")) if batch is None else batch
+                rows = self.group.rows(whole)
                 turn = Turn(player, name, self.step, done, self._rng(*where), self.teacher)
-                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
+                precision = torch.autocast(
+                    self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"
+                )
+                with precision, self.group.draws(turn.rng, rows):
                     loss = self.model.loss(batch, turn)
-                self._descend(player, optimizer, loss.minimise, done)
-                _add(sums, loss.show)
-                examples += len(batch.x)
+                show = self._descend(player, optimizer, loss, rows, done)
+                _add(sums, show)
+                examples += whole
+        self.group.spread([self.model.get_buffer(name) for name in self._kept_buffers])
         self.step, self.steps = self.step + 1, self.steps + 1
         self.examples += examples
         if self.recipe.ema:
@@ -263,17 +260,25 @@ class Training:
     @torch.no_grad()
     def _maximise(self, name: str, stage: Stage, sums: dict[str, list]) -> int:
         """One closed-form step; the number of examples seen."""
-        batch = self._fixed(name, stage)
+        batch, whole = self._fixed(name, stage)
         turn = Turn("", name, self.step, self._done(stage), self._rng(name, self.step, "", 0), self.teacher)
         _add(sums, self.model.update(batch, turn))
         self.step, self.steps = self.step + 1, self.steps + 1
-        self.examples += len(batch.x)
-        return len(batch.x)
+        self.examples += whole
+        return whole
 
-    def _descend(self, player: str, optimizer: torch.optim.Optimizer | Muon, loss: Tensor, done: float) -> None:
-        """A gradient step of this player's parameters alone; a loss that is not finite changes nothing."""
+    def _descend(
+        self, player: str, optimizer: torch.optim.Optimizer | Muon, loss: Loss, rows: Rows, done: float
+    ) -> dict[str, Tensor]:
+        """A gradient step of this player's parameters alone; a loss that is not finite changes nothing.
+
+        Gives the mean of each figure over the whole batch.
+        """
         parameters = self._parameters(player)
-        for p, gradient in zip(parameters, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
+        gradients = torch.autograd.grad(loss.minimise, parameters, allow_unused=True)
+        figures = [value.detach().float().mean() for value in loss.show.values()]
+        found = self.group.mean([*gradients, *figures], rows)
+        for p, gradient in zip(parameters, found, strict=False):  # the figures come after them
             p.grad = _laid_out(gradient, p)
         norm = nn.utils.clip_grad_norm_(parameters, self.recipe.clip or math.inf)
         if not math.isfinite(norm):
@@ -288,6 +293,7 @@ class Training:
             group["lr"] = factor * (self.recipe.lr[player] if isinstance(self.recipe.lr, Mapping) else self.recipe.lr)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+        return dict(zip(loss.show, found[len(parameters) :], strict=True))
 
     @torch.no_grad()
     def _average(self, decay: float) -> None:
@@ -296,12 +302,12 @@ class Training:
 
     # ---- reports -----------------------------------------------------------------------------------------------
 
-    def _spend(self, clock: _Clock) -> None:
+    def _spend(self, clock: Clock) -> None:
         seconds = clock.lap()
-        self.elapsed += seconds
+        self._own += seconds
         self.seconds += seconds
 
-    def _seen(self, clock: _Clock) -> Any:
+    def _seen(self, clock: Clock) -> Any:
         if self.look is None:
             return None
         with torch.no_grad():
@@ -330,45 +336,3 @@ def _laid_out(gradient: Tensor | None, parameter: Tensor) -> Tensor | None:
     if gradient is None or gradient.stride() == parameter.stride():
         return gradient
     return torch.empty_like(parameter).copy_(gradient)
-
-
-def _laid_out(gradient: Tensor | None, parameter: Tensor) -> Tensor | None:
-    """The gradient with the strides of its parameter: fused optimizers walk through both as through plain memory."""
-    if gradient is None or gradient.stride() == parameter.stride():
-        return gradient
-    return torch.empty_like(parameter).copy_(gradient)
-
-
-class _Clock:
-    """Time spent inside the iterator: what its consumer does between two reports does not count."""
-
-    def __init__(self):
-        self._last = self._since = time.perf_counter()
-        self._next_look = self._last + LOOK
-
-    def lap(self) -> float:
-        now = time.perf_counter()
-        self._last, before = now, self._last
-        return now - before
-
-    def resume(self) -> None:
-        away = time.perf_counter() - self._last
-        self._last, self._since, self._next_look = self._last + away, self._since + away, self._next_look + away
-
-    def reset(self) -> int:
-        self._since = self._last
-        return 0
-
-    def report_due(self, seconds: float) -> bool:
-        return self._last - self._since >= seconds
-
-    @property
-    def look_due(self) -> bool:
-        return self._last >= self._next_look
-
-    def looked(self) -> None:
-        took = time.perf_counter() - self._last
-        self._next_look = self._last + took + max(LOOK, LOOK_SHARE * took)
-
-    def rate(self, examples: int) -> float:
-        return examples / max(self._last - self._since, 1e-9)

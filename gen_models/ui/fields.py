@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from gen_models.interface import BadInput, Choices, Option, Range, options
+from gen_models.interface import BadInput, Choices, Option, Range, Text, options
 from gen_models.noise import SEEDS
 from gen_models.ui.visits import Picked
 
@@ -15,6 +15,8 @@ WORDS = {  # an option's name -> its label and what to know about it
     "steps": ("Steps", f"More are finer and slower. {CHANGES}"),
     "solver": ("Solver", f"How a step is taken. {CHANGES}"),
     "guidance": ("Guidance", f"1 is none; more keeps to the class. {CHANGES}"),
+    "prompt": ("Prompt", f"What to draw, in words. {CHANGES}"),
+    "negative_prompt": ("Not this", f"What to keep away from; it counts where guidance is above 1. {CHANGES}"),
     "eta": ("Fresh noise (eta)", f"For DDIM: 0 is deterministic, 1 is like DDPM. {CHANGES}"),
     "temperature": ("Temperature", f"Spread of the codes; 1 is what was trained. {CHANGES}"),
     "truncation": ("Truncation", f"Lower is safer, with less variety. {CHANGES}"),
@@ -40,16 +42,9 @@ class Field(NamedTuple):
         if isinstance(allowed, Range):
             step = allowed.step or (1 if self.option.type is int else "any")
             return plain | {"low": allowed.low, "high": allowed.high, "step": step, "log": allowed.log}
+        if isinstance(allowed, Text):
+            return plain | {"most": allowed.most, "rows": 2 if self.passed else 3}
         return plain | {"choices": list(allowed.values), "shown": list(self.shown or map(str, allowed.values))}
-
-
-class _Text(Option):
-    """An option of free text; `allowed` bounds its length."""
-
-    def check(self, value: Any) -> str:
-        if not isinstance(value, str) or len(value) > self.allowed.high:
-            raise BadInput(f"{self.name} is a text of at most {self.allowed.high:g} characters.")
-        return value
 
 
 class _Several(Option):
@@ -93,7 +88,7 @@ def check(name: str, label: str, value: bool = False, **more) -> Field:
 
 
 def text(name: str, label: str, value: str = "", limit: int = 100_000, **more) -> Field:
-    return Field(_Text(name, Range(0, limit), value, str), "text", label, **more)
+    return Field(Option(name, Text(limit), value, str), "text", label, **more)
 
 
 def seed(value: int = 0) -> Field:
@@ -121,6 +116,8 @@ def option_fields(method: Callable, limits: Mapping | None = None, first: Sequen
         more = name not in first
         if isinstance(option.allowed, Range):
             found.append(Field(option, "slider", label, info, more, passed=True))
+        elif isinstance(option.allowed, Text):
+            found.append(Field(option, "text", label, info, more, passed=True))
         elif option.type is bool:
             found.append(Field(option, "check", label, info, more, passed=True))
         else:

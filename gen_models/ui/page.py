@@ -1,4 +1,4 @@
-"""The page: header, a tab per family and one to compare them, one theme, and what a visit costs."""
+"""The page: header, a tab per family, one for what is fetched and one to compare, one theme, and what a visit costs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import gradio as gr
 
-from gen_models import device, zoo
-from gen_models.ui import arena, compare
+from gen_models import zoo
+from gen_models.ui import arena, compare, hub, memory
 from gen_models.ui.live import live
 from gen_models.ui.panels import PANELS
 from gen_models.ui.tabs import Tab
@@ -26,15 +26,21 @@ def page(bundled: zoo.Shelf | None = None, where: str = "cpu", may_edit_bundled:
     """
     visits = Visits(bundled or zoo.BUNDLED, may_edit_bundled)
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 1800), fill_width=True) as demo:
-        chip = {"chip": lambda visit, asked: _chip(where)}
-        entries = {key: [name for name, entry in zoo.ZOO.items() if entry.family == key] for key in zoo.FAMILIES}
-        header = live("header", chip, visits, elem_id="header", chip=_chip(where), entries=entries)
+        families = {**zoo.FAMILIES, zoo.HUB.key: zoo.HUB}
+        entries = {key: [name for name, entry in zoo.ZOO.items() if entry.family == key] for key in families}
+        header = live(
+            "header", memory.serve(visits, where), visits, elem_id="header", chip=memory.chip(where), entries=entries
+        )
         with gr.Tabs(selected=next(iter(zoo.FAMILIES)), elem_id="families", overflow_behavior="wrap"):
             with gr.Tab(arena.TITLE, id=arena.KEY, elem_id=f"family-{arena.KEY}"):
                 arena.build(visits, where)
+            tabs = []
             for family in zoo.FAMILIES.values():
                 with gr.Tab(family.title, id=family.key, elem_id=f"family-{family.key}"):
-                    Tab(family, visits, where).build(PANELS)
+                    tabs.append(Tab(family, visits, where))
+                    tabs[-1].build(PANELS)
+            with gr.Tab(zoo.HUB.title, id=zoo.HUB.key, elem_id=f"family-{zoo.HUB.key}"):
+                hub.build(visits, where, tabs)
             with gr.Tab(compare.TITLE, id=compare.KEY, elem_id=f"family-{compare.KEY}"):
                 compare.build(visits, where)
         quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
@@ -54,10 +60,6 @@ def _opened(visits: Visits):
         return visits.of(request).key
 
     return opened
-
-
-def _chip(where: str) -> str:
-    return f"{device.describe(where)} · {device.memory() / 2**20:.0f} MiB"
 
 
 def look() -> dict:

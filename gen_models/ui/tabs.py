@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from gen_models import data, zoo
-from gen_models.interface import BadInput
+from gen_models import data, hub, zoo
+from gen_models.interface import BadInput, Opens, Space
+from gen_models.training import Recipe
 from gen_models.ui import figures
 from gen_models.ui.live import live
 from gen_models.ui.visits import Picked, Visit, Visits
@@ -33,6 +34,7 @@ class Panel(NamedTuple):
     kinds: frozenset[str]
     mount: Callable[[Tab], None]
     normal: bool = False  # it draws codes of its own: they must be normal
+    never: tuple[type, ...] = ()  # models that do not get it, whatever they can do
 
     @property
     def key(self) -> str:
@@ -43,6 +45,8 @@ class Panel(NamedTuple):
 
     def refusal(self, model: type, kind: str) -> str:
         """Why such an entry does not get the panel; "" where it does."""
+        if issubclass(model, self.never):
+            return f"{self.name} is not for models that come in another format: they are opened, not trained, here."
         missing = [_verb(need) for need in self.needs if not issubclass(model, need)]
         if missing:
             return f"{self.name} needs a model that {' and '.join(missing)}; {model.__name__} does not."
@@ -60,8 +64,8 @@ class Tab:
     def __init__(self, family: zoo.Family, visits: Visits, device_name: str):
         self.family, self.visits, self.device = family, visits, device_name
         cards = self.cards(None)
-        present = next((card["key"] for card in cards if not card["missing"]), cards[0]["key"])
-        self.first = visits.picked(present)
+        present = next((card["key"] for card in cards if not card["missing"]), cards[0]["key"] if cards else "")
+        self.first = visits.picked(present) if present else _nothing(family, visits)
         self._followers: list[tuple[Callable, list]] = []
         self._after: list[gr.events.Dependency] = []
         self.chosen = live(
@@ -127,8 +131,10 @@ class Tab:
             if not present:
                 return card | {"line": title, "missing": f"not trained yet: python -m gen_models train {name}"}
             folder = shelf.root / name
-            card |= {"line": _line(shelf.card(name), title), "picture": picture_of(shelf, name)}
-            return card | {"at": folder.joinpath("card.json").stat().st_mtime if yours else 0}
+            said = shelf.card(name)
+            card |= {"line": _line(said, title), "picture": picture_of(shelf, name)}
+            trained = yours and not said.get("origin")
+            return card | {"at": folder.joinpath("card.json").stat().st_mtime if trained else 0}
         except (BadInput, OSError, KeyError) as error:
             log.warning("The entry %s cannot be shown: %s", name, error)
             return card | {"missing": str(error)} if name in zoo.ZOO else None
@@ -169,7 +175,7 @@ class Tab:
         self._wire()
 
     def _possible(self) -> set[tuple[type, str]]:
-        """Model and kind of data of all that can stand in the picker: shipped, found there, trained in a visit."""
+        """Model and kind of data of all that can stand in the picker: shipped, found there, fetched or trained."""
         family, found = self.family, set()
         for name in [*zoo.ZOO, *(name for name in self.visits.bundled.names() if name not in zoo.ZOO)]:
             try:
@@ -179,7 +185,8 @@ class Tab:
             if entry.family == family.key:
                 found.add((entry.model, entry.where.kind))
         live = ((model, kind) for sort, kind in zoo.SORTS.items() for model in zoo.live_models(sort))
-        return found | {(model, kind) for model, kind in live if model in family.models}
+        opened = {(model, "image") for model in family.models if issubclass(model, Opens)}
+        return found | opened | {(model, kind) for model, kind in live if model in family.models}
 
     def _figures(self) -> None:
         """What was measured of the chosen entry, folded; read anew whenever it is chosen."""
@@ -204,7 +211,7 @@ class Tab:
             for update, components in self._followers:
                 values = update(picked)
                 values = [values] if len(components) == 1 and not isinstance(values, list | tuple) else list(values)
-                found += map(_whole, components, values)
+                found += map(whole, components, values)
             return found
 
         def pick(request: gr.Request, name):
@@ -226,12 +233,18 @@ class Tab:
             event.then(choose, None, [self.chosen, *outputs], **quiet)
 
 
+def _nothing(family: zoo.Family, visits: Visits) -> Picked:
+    """Stands for an entry as long as the family has none: panels are mounted with it, and are not seen."""
+    entry = zoo.Entry(family.key, family.models[0], None, Recipe({}), space=Space("image", (3, 32, 32)))
+    return Picked("", entry, visits.bundled)
+
+
 def _verb(ability: type) -> str:
     """An ability as a person says it: "attends within"."""
     return re.sub(r"(?<!^)(?=[A-Z])", " ", ability.__name__).lower()
 
 
-def _whole(component: Any, update: Any) -> Any:
+def whole(component: Any, update: Any) -> Any:
     """The update with all props of the component: one that was never on screen forgets those that are left out."""
     if isinstance(update, gr.HTML) and isinstance(component, gr.HTML):
         update._constructor_args[0] = {**component.props, **update._constructor_args[0]}
@@ -245,7 +258,10 @@ def picture_of(shelf: zoo.Shelf, name: str) -> str:
 
 
 def _line(card: dict[str, Any], title: str) -> str:
-    """Parameters and data in a few words: "0.64 M · MNIST"."""
+    """Parameters and data in a few words: "0.64 M · MNIST"; of what was fetched, its size and where from."""
+    if card.get("origin") and card.get("bytes"):
+        whose = str(card["hub"]).partition("/")[0] if card.get("hub") else "a folder"
+        return f"{hub.gigabytes(card['bytes'])} · from {whose}"
     count = (card.get("weights") or {}).get("parameters")
     if not count:
         return title

@@ -15,7 +15,7 @@ import gradio as gr
 
 from gen_models import zoo
 from gen_models.checkpoint import CARD
-from gen_models.interface import BadInput, GenerativeModel, Space
+from gen_models.interface import BadInput, GenerativeModel, Opens, Space
 
 CAPACITY = 400  # visits kept at most: the least recently used goes first
 IN_FLIGHT = 4  # live calls one visitor may have under way
@@ -60,6 +60,10 @@ class Picked(NamedTuple):
         if not card_time(self.shelf, self.name):
             raise BadInput(f"{self.name} is not trained yet: run `python -m gen_models train {self.name}`.")
         return zoo.load(self.name, self.shelf, device)
+
+    def nearby(self, device: str) -> GenerativeModel:
+        """The model for live calls: on the CPU, where small ones answer soonest; one of the Hub on the device."""
+        return self.model(device if issubclass(self.entry.model, Opens) else "cpu")
 
 
 def card_time(shelf: zoo.Shelf, name: Any) -> int:

@@ -82,6 +82,7 @@ class Form:
             elem_id=f"{self.id}-form",
             value={field.option.name: field.option.default for field in fields(tab.first)},
             fields=[field.sent() for field in fields(tab.first)],
+            first=[field.sent() for field in fields(tab.first)],
             run=run,
             hint=hint,
             form=self.id,

@@ -1,7 +1,10 @@
 """The zoo: the table of entries, and building, loading, sampling and training them by name."""
 
 from gen_models.zoo.arena import Contest, Contestant, Setting
-from gen_models.zoo.entries import FAMILIES, JUDGE, Entry, Family, build, card_of, entry_of
+from gen_models.zoo.entries import FAMILIES, HUB, JUDGE, Entry, Family, build, card_of, entry_of
+from gen_models.zoo.fetched import Offer, export, offer, push, shelve
+from gen_models.zoo.lending import place
+from gen_models.zoo.parts import Run
 from gen_models.zoo.running import STATE, run
 from gen_models.zoo.sampling import (
     both_ways,
@@ -17,13 +20,14 @@ from gen_models.zoo.sampling import (
     stepped,
     translated,
 )
-from gen_models.zoo.shelf import BUNDLED, BUNDLED_ROOT, PREVIEW, Shelf, forget, load
+from gen_models.zoo.shelf import BUNDLED, BUNDLED_ROOT, PREVIEW, Loaded, Shelf, forget, load, loaded, unload
 from gen_models.zoo.table import JUDGES, SORTS, ZOO, live, live_models, sort_of
 
 __all__ = [
     "BUNDLED",
     "BUNDLED_ROOT",
     "FAMILIES",
+    "HUB",
     "JUDGE",
     "JUDGES",
     "PREVIEW",
@@ -34,6 +38,9 @@ __all__ = [
     "Contestant",
     "Entry",
     "Family",
+    "Loaded",
+    "Offer",
+    "Run",
     "Setting",
     "Shelf",
     "both_ways",
@@ -43,6 +50,7 @@ __all__ = [
     "decoded",
     "domain",
     "entry_of",
+    "export",
     "few",
     "forget",
     "held_pairs",
@@ -51,10 +59,16 @@ __all__ = [
     "live",
     "live_models",
     "load",
+    "loaded",
+    "offer",
+    "place",
     "preview",
+    "push",
     "run",
     "sample",
+    "shelve",
     "sort_of",
     "stepped",
     "translated",
+    "unload",
 ]

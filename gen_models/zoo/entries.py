@@ -9,12 +9,13 @@ import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
 from gen_models import __version__, data
-from gen_models.interface import BadInput, Choices, GenerativeModel, Range, Space, checked
+from gen_models.interface import BadInput, Choices, GenerativeModel, Opens, Range, Space, checked
 from gen_models.models.bins import Autoregressive2D
 from gen_models.models.chorales import ChoraleTransformer
 from gen_models.models.crnngan import CRNNGAN
@@ -26,6 +27,9 @@ from gen_models.models.gan import GAN, R3GAN, WGANGP
 from gen_models.models.judge import Judge
 from gen_models.models.mixture import GaussianMixture
 from gen_models.models.pixelcnn import PixelCNN
+from gen_models.models.pretrained import PixelPipeline
+from gen_models.models.pretrained_codes import PretrainedAutoencoder
+from gen_models.models.pretrained_latent import ClassPipeline, LatentPipeline, TextPipeline
 from gen_models.models.sagan import SAGAN
 from gen_models.models.transformer import Transformer
 from gen_models.models.vae import VAE, BetaVAE
@@ -33,7 +37,8 @@ from gen_models.models.vqvae import VQVAE
 from gen_models.noise import mixed
 from gen_models.training import Recipe, Stage
 
-LARGEST = 3 * 512 * 512  # numbers in one x that a card may ask for
+LARGEST = 3 * 512 * 512  # numbers in one x that a card may ask for, of a model that is built here
+LARGEST_OPENED = 3 * 1024 * 1024  # and of one whose layers are those of its files
 MOST_SYMBOLS = 8192  # of an alphabet
 
 
@@ -60,7 +65,10 @@ FAMILIES: dict[str, Family] = {
     )
 }
 JUDGE = Family("judge", "Judge", (Judge,))  # no tab: it draws nothing, it says how good what others draw is
-_KNOWN = FAMILIES | {JUDGE.key: JUDGE}
+HUB = Family(  # what a visitor fetches
+    "hub", "Hub", (PixelPipeline, LatentPipeline, ClassPipeline, TextPipeline, PretrainedAutoencoder)
+)
+_KNOWN = FAMILIES | {family.key: family for family in (JUDGE, HUB)}
 
 
 @dataclass(frozen=True)
@@ -84,7 +92,8 @@ class Entry:
     @property
     def labels(self) -> tuple[str, ...]:
         """The classes this entry can be asked for."""
-        return self.where.labels if self.config.get("conditional") else ()
+        conditional = self.config.get("conditional") or issubclass(self.model, Opens)
+        return self.where.labels if conditional else ()
 
     def limits(self) -> Mapping[str, Range | Choices]:
         return self.model.limits(self.where, self.config)
@@ -112,7 +121,7 @@ def entry_of(card: Mapping[str, Any]) -> Entry:
         recipe["stages"] = {name: Stage(**stage) for name, stage in recipe["stages"].items()}
         recipe["betas"] = tuple(recipe["betas"])
         config = checked(model.__init__, card["config"])
-        _check(space)
+        _check(space, LARGEST_OPENED if issubclass(model, Opens) else LARGEST)
         if card["family"] not in _KNOWN or model not in _KNOWN[card["family"]].models:
             raise BadInput(f"{card['model']} is no model of the family {card['family']!r}")
         known = {name: card.get(name) for name in ("data", "hub", "teacher")}
@@ -123,11 +132,11 @@ def entry_of(card: Mapping[str, Any]) -> Entry:
         ) from None
 
 
-def _check(space: Space) -> None:
+def _check(space: Space, largest: int) -> None:
     """BadInput for what no model here is built for: a card may come from anywhere."""
     sizes = all(type(n) is int and 0 < n <= 1024 for n in space.shape)
     known = len(space.shape) == _DIMENSIONS.get((space.kind, space.encoding))
-    if not (known and sizes) or math.prod(space.shape) > LARGEST or len(space.domains) not in (0, 2):
+    if not (known and sizes) or math.prod(space.shape) > largest or len(space.domains) not in (0, 2):
         raise BadInput(f"{space.encoding} {space.kind} of shape {space.shape} is beyond what this playground builds")
     if len(space.alphabet) > MOST_SYMBOLS or len(set(space.alphabet)) < len(space.alphabet):
         raise BadInput(f"an alphabet of {len(space.alphabet)} symbols, or with repeats, is beyond this playground")
@@ -155,8 +164,16 @@ def _class_of(name: str) -> type[GenerativeModel]:
 _building = threading.Lock()
 
 
-def build(entry: Entry, seed: int = 0) -> GenerativeModel:
-    """A fresh model; constructors draw from the global generator, which is left as it was."""
+def build(entry: Entry, seed: int = 0, files: Path | None = None) -> GenerativeModel:
+    """A fresh model; constructors draw from the global generator, which is left as it was.
+
+    files: the folder with the weights of a model in another format.
+    """
+    if issubclass(entry.model, Opens) != (files is not None):
+        raise BadInput(
+            f"{entry.model.__name__} is {'opened from files' if files is None else 'not opened from files'}."
+        )
+    extra = {} if files is None else {"files": files}
     with _building, torch.random.fork_rng(devices=[]):
         torch.manual_seed(mixed(seed, "build"))
-        return entry.model(entry.where, **entry.config)
+        return entry.model(entry.where, **extra, **entry.config)

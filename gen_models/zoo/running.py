@@ -16,7 +16,7 @@ import torch
 from gen_models import checkpoint, data, render
 from gen_models.interface import BadInput, Data, GenerativeModel, Samples, Translates, checked_seed
 from gen_models.noise import mixed
-from gen_models.training import Progress, Training
+from gen_models.training import Group, Progress, Training
 from gen_models.zoo.entries import Entry, build, card_of
 from gen_models.zoo.sampling import both_ways, held_pairs, preview
 from gen_models.zoo.shelf import PREVIEW
@@ -35,18 +35,22 @@ def run(
     resume: bool = True,
     stop_publishes: bool = False,
     look: Callable[[GenerativeModel], Any] | None = None,
+    group: Group | None = None,
 ) -> Iterator[Progress]:
     """Trains the entry on `source` and saves into `folder`, atomically, every 30 seconds and at the end.
 
     An unfinished training is kept beside the checkpoint and gone on with; closing the iterator saves it too, as a
     checkpoint of its own where `stop_publishes`. BadInput when the state belongs to another entry, or the disk is full.
+    `group`: the processes that train together; each calls this, and process 0 reads and writes the files.
     """
+    group = group or Group()
     entry = dataclasses.replace(entry, space=source.space)
     seed = checked_seed(seed)
-    training = Training(build(entry, seed), source, entry.recipe, seed=seed, device=device, look=look)
+    training = Training(build(entry, seed), source, entry.recipe, seed=seed, device=device, look=look, group=group)
     card = card_of(entry)
     store = _Store(Path(folder), card, seed) if folder is not None else None
-    figures = store.resume(training) if store and resume else {}
+    figures = store.resume(training, group) if store and resume else {}
+    store = store if group.rank == 0 else None
     saved = time.monotonic()
     try:
         for progress in training:
@@ -74,8 +78,16 @@ class _Store:
     def path(self) -> Path:
         return self.folder / STATE
 
-    def resume(self, training: Training) -> dict[str, float]:
-        """Brings the training to where it was; the figures last reported."""
+    def resume(self, training: Training, group: Group) -> dict[str, float]:
+        """Brings the training to where it was, with any number of processes; the figures last reported."""
+        state = group.led(self._read)
+        if not state:
+            return {}
+        training.load_state_dict(state["training"])
+        return state.get("figures", {})
+
+    def _read(self) -> dict[str, Any]:
+        """The unfinished training, {} where there is none."""
         if not self.path.exists():
             return {}
         state = checkpoint.load_state(self.path)
@@ -84,8 +96,7 @@ class _Store:
                 f"{self.path} is an unfinished training with another recipe, data set or seed; "
                 "go on with those, or start anew (on the command line: --restart)."
             )
-        training.load_state_dict(state["training"])
-        return state.get("figures", {})
+        return state
 
     def save(self, training: Training, figures: Mapping[str, float]) -> None:
         state = {"identity": self.identity, "figures": figures, "training": training.state_dict()}
@@ -102,6 +113,7 @@ class _Store:
             "threads": torch.get_num_threads(),
             "examples": training.examples,
             "steps": training.steps,
+            **({"processes": training.group.size} if training.group.size > 1 else {}),
             "finished": training.finished,
             "terms": {name: round(value, 5) for name, value in figures.items()},
         }

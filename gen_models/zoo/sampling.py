@@ -1,4 +1,7 @@
-"""Samples, previews and decoded codes of a loaded model, with everything a person asks for checked first."""
+"""Samples, previews and decoded codes of a loaded model, with everything a person asks for checked first.
+
+What does not fit into memory at once is made in parts, which come as one run.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor
 
-from gen_models import render
+from gen_models import device, render
 from gen_models.interface import (
     BadInput,
     Choices,
@@ -18,6 +21,7 @@ from gen_models.interface import (
     Decodes,
     Frame,
     GenerativeModel,
+    Opens,
     Range,
     Samples,
     Space,
@@ -26,6 +30,9 @@ from gen_models.interface import (
     checked_seed,
 )
 from gen_models.noise import Noise
+from gen_models.zoo import lending
+from gen_models.zoo.parts import Run, in_parts, in_turn
+from gen_models.zoo.shelf import Shelf, load, standing
 
 Made = TypeVar("Made")
 
@@ -53,6 +60,8 @@ def label_rows(labels: Sequence[str], n: int, label: str | int | None = None, fi
 def limits(model: GenerativeModel) -> Mapping[str, Range | Choices]:
     """The bounds of a built model's sampling options."""
     config: dict[str, Any] = {"conditional": bool(model.labels)}
+    if isinstance(model, Opens):
+        config |= model.config
     if isinstance(model, Clusters):
         config["components"] = len(model.components().weight)
     return type(model).limits(model.space, config)
@@ -60,18 +69,68 @@ def limits(model: GenerativeModel) -> Mapping[str, Range | Choices]:
 
 def sample(
     model: GenerativeModel, seed: int, n: int, *, label: str | int | None = None, first: int = 0, **values: Any
-) -> Iterator[Frame]:
+) -> Run:
     """Frames of n samples with seeds seed .. seed + n - 1; options and seeds are checked before the first frame.
 
     `first` is the number of the first of them in a larger set, which decides its class where no label is asked for.
+    What does not fit into memory at once is drawn in parts, and `said` of what is returned says so. On ZeroGPU models
+    of the Hub draw on the GPU that is lent for it; their frames arrive on the CPU.
     """
-    if not isinstance(model, Samples):
-        raise BadInput("This entry does not sample.")
-    seed = checked_seed(seed, n)
-    chosen = checked(type(model).sample, values, limits(model))
-    rows = label_rows(model.labels, n, label, first)
-    noise = Noise(range(seed, seed + n), model.device)
-    yield from stepped(model.sample(noise, label=None if rows is None else rows.to(model.device), **chosen))
+    told: list[str] = []
+    if device.lends() and isinstance(model, Opens) and (place := standing(model)):
+        asked = {"seed": seed, "n": n, "label": label, "first": first, **values}
+        return Run(_lent(place, asked, told), told)
+    return drawn(model, seed, n, label=label, first=first, **values)
+
+
+def drawn(model: GenerativeModel, seed: int, n: int, *, label: Any = None, first: int = 0, **values: Any) -> Run:
+    """`sample` where the model is."""
+    told: list[str] = []
+
+    def frames() -> Iterator[Frame]:
+        if not isinstance(model, Samples):
+            raise BadInput("This entry does not sample.")
+        start = checked_seed(seed, n)
+        chosen = checked(type(model).sample, values, limits(model))
+        rows = label_rows(model.labels, n, label, first)
+
+        def part(which: slice) -> Iterator[Frame]:
+            noise = Noise(range(start, start + n)[which], model.device)
+            return stepped(model.sample(noise, label=None if rows is None else rows[which].to(model.device), **chosen))
+
+        yield from in_parts(part, n, model, told)
+
+    return Run(frames(), told)
+
+
+def _lent(place: tuple[str, str], asked: Mapping[str, Any], told: list[str]) -> Iterator[Frame]:
+    """The frames of `drawn` for the model that stands at `place`, from the GPU that is lent."""
+    try:
+        for kind, content in _on_gpu(*place, dict(asked)):
+            if kind == "wrong":
+                raise BadInput(content)
+            if kind == "said":
+                told.append(content)
+            else:
+                yield lending.landed(content)
+    except Exception as error:
+        if refusal := device.refused(error):
+            raise BadInput(f"No GPU is lent at the moment: {refusal}") from None
+        raise
+
+
+@device.gpu(lending.seconds)
+def _on_gpu(root: str, name: str, asked: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Each frame packed, a word for the person when there is one, and what is wrong as a word: errors lose theirs."""
+    try:
+        run, said = drawn(load(name, Shelf(root), device.LENT), **asked), ""
+        for frame in run:
+            if run.said != said:
+                said = run.said
+                yield "said", said
+            yield "frame", lending.packed(frame)
+    except BadInput as error:
+        yield "wrong", str(error)
 
 
 def complete(
@@ -82,16 +141,25 @@ def complete(
     *,
     label: str | int | None = None,
     **values: Any,
-) -> Iterator[Frame]:
+) -> Run:
     """Frames of x (n, ...) whose unknown places are filled in, with seeds seed .. seed + n - 1; checked beforehand."""
-    if not isinstance(model, Completes):
-        raise BadInput("This entry does not go on with what is there.")
-    seed = checked_seed(seed, len(x))
-    chosen = checked(type(model).complete, values, limits(model))
-    rows = label_rows(model.labels, len(x), label)
-    noise = Noise(range(seed, seed + len(x)), model.device)
-    rows = None if rows is None else rows.to(model.device)
-    yield from stepped(model.complete(x.to(model.device), known.to(model.device), noise, label=rows, **chosen))
+    told: list[str] = []
+
+    def frames() -> Iterator[Frame]:
+        if not isinstance(model, Completes):
+            raise BadInput("This entry does not go on with what is there.")
+        start = checked_seed(seed, len(x))
+        chosen = checked(type(model).complete, values, limits(model))
+        rows = label_rows(model.labels, len(x), label)
+
+        def part(which: slice) -> Iterator[Frame]:
+            noise = Noise(range(start, start + len(x))[which], model.device)
+            given = [None if t is None else t[which].to(model.device) for t in (x, known, rows)]
+            return stepped(model.complete(given[0], given[1], noise, label=given[2], **chosen))
+
+        yield from in_parts(part, len(x), model, told)
+
+    return Run(frames(), told)
 
 
 def stepped(frames: Iterator[Made]) -> Iterator[Made]:
@@ -120,8 +188,13 @@ def decoded(model: GenerativeModel, z: Tensor, label: Tensor | None = None) -> T
     """decode without gradients; BadInput for a model that cannot."""
     if not isinstance(model, Decodes):
         raise BadInput("This entry has no decoder.")
+
+    def part(which: slice) -> Tensor:
+        rows = None if label is None else label[which].to(model.device)
+        return model.decode(z[which].to(model.device), label=rows)
+
     with torch.inference_mode():
-        return model.decode(z.to(model.device), label=label)
+        return in_turn(part, len(z), model)
 
 
 # ---- from one domain to the other --------------------------------------------------------------------------------
@@ -142,7 +215,7 @@ def translated(model: GenerativeModel, x: Tensor, to: str) -> Tensor:
         raise BadInput("This entry does not translate.")
     to = domain(model.space, to)
     with torch.inference_mode():
-        return model.translate(x.to(model.device), to).cpu()
+        return in_turn(lambda which: model.translate(x[which].to(model.device), to).cpu(), len(x), model)
 
 
 def held_pairs(source: Data, n: int = 4) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -61,15 +62,15 @@ def judged(page_shelf) -> Iterator[zoo.Shelf]:
         written(page_shelf, name).unlink(missing_ok=True)
 
 
-@pytest.fixture(scope="session")
-def app_url(page_shelf, tmp_path_factory) -> Iterator[str]:
-    """`python app.py` over that shelf, as a person would start it."""
+@contextlib.contextmanager
+def serving(shelf: zoo.Shelf, folder: Path, **env: str) -> Iterator[str]:
+    """The address of `python app.py` over the shelf, as a person would start it; its log, in `folder`, stays clean."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    log = tmp_path_factory.mktemp("log") / "server"
-    command = [sys.executable, "app.py", "--port", str(port), "--device", "cpu", "--checkpoints", str(page_shelf.root)]
-    env = os.environ | {"PYTHONUNBUFFERED": "1"}  # its log is read while it runs
+    log = folder / "server"
+    command = [sys.executable, "app.py", "--port", str(port), "--device", "cpu", "--checkpoints", str(shelf.root)]
+    env = os.environ | {"PYTHONUNBUFFERED": "1"} | env  # its log is read while it runs
     with log.open("w") as out:
         server = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, env=env)
     try:
@@ -86,6 +87,12 @@ def app_url(page_shelf, tmp_path_factory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def app_url(page_shelf, tmp_path_factory) -> Iterator[str]:
+    with serving(page_shelf, tmp_path_factory.mktemp("log")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """The Chromium that `tests/browser.py` found; without one these tests fail and say so."""
     path = found()
@@ -97,9 +104,9 @@ def browser() -> Iterator[Browser]:
         running.close()
 
 
-@pytest.fixture
-def open_page(browser, app_url) -> Iterator[Callable[..., Page]]:
-    """`open_page(width, height, dark=False)`: the page, ready; an error in its scripts fails the test."""
+@contextlib.contextmanager
+def opening(browser: Browser, url: str) -> Iterator[Callable[..., Page]]:
+    """`opened(width, height, dark=False)`: the page, ready; an error in its scripts fails the test."""
     contexts, errors = [], []
 
     def opened(width: int = 1400, height: int = 900, *, dark: bool = False, address: str = "") -> Page:
@@ -109,7 +116,7 @@ def open_page(browser, app_url) -> Iterator[Callable[..., Page]]:
         page.set_default_timeout(PATIENCE)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-        page.goto(app_url + address + ("?__theme=dark" if dark else ""))
+        page.goto(url + address + ("?__theme=dark" if dark else ""))
         page.wait_for_selector(".gm-strip")
         page.wait_for_function("() => Promise.race([gm.visit, new Promise((r) => setTimeout(r, 50, ''))])")
         return page
@@ -118,6 +125,12 @@ def open_page(browser, app_url) -> Iterator[Callable[..., Page]]:
     for context in contexts:
         context.close()
     assert not errors
+
+
+@pytest.fixture
+def open_page(browser, app_url) -> Iterator[Callable[..., Page]]:
+    with opening(browser, app_url) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from ui_steps import as_shown, go, pixels
 
 from gen_models import zoo
-from gen_models.interface import AttendsWithin, BadInput
+from gen_models.interface import AttendsWithin, BadInput, Space
 from gen_models.noise import Noise
 from gen_models.ui.panels import gaze
 from gen_models.ui.visits import Picked
@@ -58,6 +58,7 @@ def fake(weights: dict[str, torch.Tensor]) -> SimpleNamespace:
 
     class Fake(AttendsWithin):
         latent_shape, labels, device = (3,), (), torch.device("cpu")
+        space = Space("image", (1, 8, 8))
 
         def decode(self, z, *, label=None):
             return z.new_zeros(len(z), 1, 8, 8)
@@ -65,8 +66,7 @@ def fake(weights: dict[str, torch.Tensor]) -> SimpleNamespace:
         def attention_maps(self, z, *, label=None):
             return weights
 
-    space = SimpleNamespace(kind="image", shape=(1, 8, 8))
-    picked = SimpleNamespace(name="fake", entry=SimpleNamespace(model=Fake), space=space, model=Fake)
+    picked = SimpleNamespace(name="fake", entry=SimpleNamespace(model=Fake), space=Fake.space, model=Fake)
     return SimpleNamespace(visits=SimpleNamespace(picked=lambda name, visit: picked))
 
 

@@ -203,7 +203,7 @@ def test_test_pictures_come_with_their_reconstructions_and_errors(page_shelf, mo
     whole = ((source.x + 1) * 127.5).round().to(torch.uint8)
     monkeypatch.setattr(reconstruct, "test_pictures", lambda name: (whole, source.label))
     monkeypatch.setattr(reconstruct, "TESTS", sources.Readings())
-    tab = SimpleNamespace(visits=SimpleNamespace(picked=lambda name, visit: picked))
+    tab = SimpleNamespace(device="cpu", visits=SimpleNamespace(picked=lambda name, visit: picked))
     answer = reconstruct._tests(tab)(None, {"entry": "vae-mnist", "index": 3})
     assert [item["index"] for item in answer["items"]] == list(range(3, 11))
     assert [item["label"] for item in answer["items"]] == [str(k % 10) for k in range(3, 11)]

@@ -78,7 +78,7 @@ def pixels(page: Page, selector: str) -> np.ndarray:
     """A canvas's or picture's own pixels, (H, W, 3) bytes, once it is drawn."""
     url = page.locator(selector).evaluate(
         """async (node) => {
-          for (let k = 0; k < 2; k++) await new Promise(requestAnimationFrame);  // a change is painted in the next frame
+          for (let k = 0; k < 2; k++) await new Promise(requestAnimationFrame);  // painted in the next
           for (let tries = 1; node.tagName === "IMG"; tries++) {  // a picture that is replaced meanwhile rejects
             try { await node.decode(); break; } catch (error) { if (tries === 100) throw error; }
             await new Promise((done) => setTimeout(done, 50));

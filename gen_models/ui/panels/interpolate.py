@@ -18,7 +18,7 @@ from gen_models.ui import film, pad
 from gen_models.ui.fields import ANY, Field, check, choice, slider
 from gen_models.ui.live import live
 from gen_models.ui.tabs import Panel, Tab
-from gen_models.ui.visits import Picked, Visit
+from gen_models.ui.visits import Picked, Visit, card_time
 from gen_models.ui.widgets import Ask, Form, columns, downloads, note, side, stage
 
 MOST = 8  # key points
@@ -55,7 +55,7 @@ def mount(tab: Tab) -> None:
 
     def chips(visit: Visit, asked: dict) -> list[str]:
         picked = tab.visits.picked(asked.get("entry"), visit)
-        model, wanted = picked.model(), _class(picked, asked.get("label"))
+        model, wanted = picked.nearby(tab.device), _class(picked, asked.get("label"))
         z, rows = codes(picked, model, asked.get("keys"), wanted)
         return [render.data_url(render.picture(x, picked.space)) for x in zoo.decoded(model, z, rows).cpu()]
 
@@ -113,7 +113,9 @@ def _fields(picked: Picked) -> list[Field]:
             shown=("slerp: along the sphere", "lerp: straight"),
             info=WAYS,
         ),
-        slider("frames", "Frames", *FRAMES, 60, step=1, info="Of the whole walk."),
+        slider(
+            "frames", "Frames", *FRAMES, 60 if max(picked.space.shape) <= 64 else 24, step=1, info="Of the whole walk."
+        ),
         check("loop", "Loop: back to the first key point", True),
     ]
     if picked.labels:
@@ -265,11 +267,12 @@ def _before(picked: Picked) -> dict[str, Any] | None:
     """The entry's preview, on screen before any weight is loaded; None where it has no checkpoint."""
     if not issubclass(picked.entry.model, Decodes) or picked.space.kind != "image":
         return None
-    still = film.still(picked)
-    if still is None:
+    if not card_time(picked.shelf, picked.name):
         return None
     track = {"title": "samples of this entry", "colour": "generated", "note": "press Interpolate"}
-    return {"id": f"{picked.name} before", "about": picked.name, "total": 1, "steps": [1], "tracks": [track | still]}
+    bare = {"title": "the walk", "colour": "generated", "empty": "Add two pictures as key points, then Interpolate."}
+    tracks = [track | still if (still := film.still(picked)) else bare]
+    return {"id": f"{picked.name} before", "about": picked.name, "total": 1, "steps": [1], "tracks": tracks}
 
 
 # ---- files ----------------------------------------------------------------------------------------------------

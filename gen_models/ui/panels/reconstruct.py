@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gen_models import data, render
-from gen_models.interface import BadInput, Batch, GenerativeModel, Option, Range, Reconstructs, Scores, Turn
+from gen_models.interface import BadInput, Batch, GenerativeModel, Opens, Option, Range, Reconstructs, Scores, Turn
 from gen_models.ui import pad
 from gen_models.ui.live import live
 from gen_models.ui.panels.sources import Readings
@@ -52,6 +52,7 @@ def _props(picked: Picked) -> dict[str, Any]:
         "data": picked.entry.data if known else "",
         "title": data.title_of(picked.entry.data) if known else "",
         "labels": list(picked.space.labels),
+        "tests": not issubclass(picked.entry.model, Opens),
         "suits": picked.space.kind == "image" and issubclass(picked.entry.model, Reconstructs),
     }
 
@@ -63,7 +64,7 @@ def _look(tab: Tab):
     def look(visit: Visit, asked: dict) -> dict[str, Any]:
         """Picture, reconstruction and difference of what was drawn, or of test picture `test`."""
         picked = tab.visits.picked(asked.get("entry"), visit)
-        model = _model(picked)
+        model = _model(picked, tab.device)
         label = None
         if asked.get("test") is not None:
             x, labels = _split(picked)
@@ -73,7 +74,7 @@ def _look(tab: Tab):
         else:
             x = pad.received(asked.get("drawn"), picked.space)[None]
         with torch.inference_mode():
-            y = model.reconstruct(x, label=_rows(model, label))
+            y = model.reconstruct(x.to(model.device), label=_rows(model, label)).cpu()
             terms = _terms(model, x, label)
         space = picked.space
         return {
@@ -87,8 +88,8 @@ def _look(tab: Tab):
     return look
 
 
-def _model(picked: Picked) -> GenerativeModel:
-    model = picked.model()
+def _model(picked: Picked, device: str) -> GenerativeModel:
+    model = picked.nearby(device)
     if not isinstance(model, Reconstructs) or picked.space.kind != "image":
         raise BadInput(f"{picked.name} does not reconstruct pictures. Choose another entry.")
     return model
@@ -118,7 +119,7 @@ def _tests(tab: Tab):
     def tests(visit: Visit, asked: dict) -> dict[str, Any]:
         """A row of test pictures from `index` on, or random ones, of a class if given; {"waiting"} while reading."""
         picked = tab.visits.picked(asked.get("entry"), visit)
-        model = _model(picked)
+        model = _model(picked, tab.device)
         if picked.entry.data not in data.NAMES:
             raise BadInput("The test pictures of your own data are not kept. Draw or upload a picture.")
         future = TESTS.of(picked.entry.data, lambda: test_pictures(picked.entry.data))

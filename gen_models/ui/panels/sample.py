@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from gen_models import __version__, data, render, zoo
-from gen_models.interface import BadInput, Decodes, Frame, Samples, options
+from gen_models.interface import BadInput, Decodes, Frame, Opens, Samples, options
 from gen_models.ui.fields import Field, label, number, option_fields, seed
 from gen_models.ui.live import live
 from gen_models.ui.tabs import Panel, Tab, picture_of
@@ -23,11 +23,13 @@ from gen_models.ui.visits import Picked, Visit, card_time
 from gen_models.ui.widgets import Ask, Form, columns, downloads, note, side, stage
 
 LIVE = 0.05  # seconds between two frames of a run, at least
-FIRST = ("temperature", "truncation", "steps", "guidance")
+FIRST = ("prompt", "negative_prompt", "temperature", "truncation", "steps", "guidance")
+SIZES = {128: 16, 256: 4}  # pixels of a side, and how many samples to begin with; of larger ones it is one
 HINTS = {
     "vae": "Codes are drawn from a normal distribution and decoded.",
     "gan": "The generator turns noise into samples in one go.",
     "diffusion": "Watch noise become samples, step by step.",
+    "hub": "The same seed draws the same picture; change one thing at a time.",
 }
 
 
@@ -79,12 +81,13 @@ def mount(tab: Tab) -> None:
                 tab.visits,
                 value=before(tab.first),
                 real=_real(tab.first),
+                empty=_empty(tab.first),
                 family=tab.family.key,
-                takes=any(issubclass(model, Decodes) for model in tab.family.models),
+                takes=any(issubclass(model, Decodes) and issubclass(model, Samples) for model in tab.family.models),
                 elem_id=f"{form.id}-view",
             )
             downloads(form, {name: partial(_saved, form, make) for name, make in {"PNG": _png, "ZIP": _zip}.items()})
-    tab.on_pick(lambda picked: gr.HTML(value=before(picked), real=_real(picked)), [view])
+    tab.on_pick(lambda picked: gr.HTML(value=before(picked), real=_real(picked), empty=_empty(picked)), [view])
 
     def work(ask: Ask) -> Iterator[dict[Any, Any] | str]:
         """Samples of an entry. settings: n, seed, label (a class name or "any") and the options of the entry's model.
@@ -93,15 +96,18 @@ def mount(tab: Tab) -> None:
         """
         count, begun, shown = ask.values["n"], time.monotonic(), 0.0
         asked = None if ask.label is None else ask.picked.labels[ask.label]
+        if issubclass(ask.picked.entry.model, Opens):
+            yield "opening the model: the first time reads all its weights"
         model = ask.picked.model(tab.device)
-        for frame in zoo.sample(model, ask.seed, count, label=ask.label, **ask.options):
+        run = zoo.sample(model, ask.seed, count, label=ask.label, **ask.options)
+        for frame in run:
             over, stop, now = frame.step >= frame.total, ask.stopped, time.monotonic()
             if (not over and not stop and now - shown < LIVE) or (frame.step == 0 and frame.total == 1):
                 continue
             shown = now
             x = frame.x.detach().cpu()
             kept = ask.visit.kept[form.id] = Shown(x, ask.picked, ask.seed, ask.labels(count), ask.options, asked)
-            yield {view: kept.sent(frame), form.message: note(_progress(frame, now - begun, kept, stop))}
+            yield {view: kept.sent(frame), form.message: note(_progress(frame, now - begun, kept, stop, run.said))}
             if stop:
                 return
 
@@ -109,13 +115,22 @@ def mount(tab: Tab) -> None:
 
 
 def _fields(picked: Picked) -> list[Field]:
-    points = picked.space.kind == "points"
-    count = number("n", "Points" if points else "Samples", 1, 2000 if points else 64, 1000 if points else 16)
-    offered = option_fields(picked.entry.model.sample, picked.entry.limits(), FIRST)
-    return [count, seed(), *label(picked), *offered]
+    points, side = picked.space.kind == "points", max(picked.space.shape)
+    usual = 1000 if points else next((n for most, n in SIZES.items() if side <= most), 1)
+    count = number("n", "Points" if points else "Samples", 1, 2000 if points else 64, usual)
+    model = picked.entry.model  # another entry of the tab may not sample: it has no panel then
+    offered = option_fields(model.sample, picked.entry.limits(), FIRST) if issubclass(model, Samples) else []
+    words = [field for field in offered if field.kind == "text"]
+    return [*words, count, seed(), *label(picked), *(field for field in offered if field not in words)]
 
 
-def _progress(frame: Frame, seconds: float, kept: Shown, stopped: bool) -> str:
+def _progress(frame: Frame, seconds: float, kept: Shown, stopped: bool, said: str = "") -> str:
+    """What is done, and `said`, what the sampler had to do otherwise than asked."""
+    done = _done(frame, seconds, kept, stopped)
+    return f"{done}; {said}" if said else done
+
+
+def _done(frame: Frame, seconds: float, kept: Shown, stopped: bool) -> str:
     what = f"{len(kept.x)} {'point' if kept.picked.space.kind == 'points' else 'sample'}{'s' * (len(kept.x) > 1)}"
     if frame.step >= frame.total:
         seeds = f"seeds {kept.seed} to {kept.seed + len(kept.x) - 1}" if len(kept.x) > 1 else f"seed {kept.seed}"
@@ -135,7 +150,7 @@ def _seconds(seconds: float) -> str:
 
 def before(picked: Picked) -> dict[str, Any] | None:
     """The entry's preview: its samples of seeds 0 .. 15 with default options, as `zoo.preview` made them."""
-    if not card_time(picked.shelf, picked.name):
+    if not card_time(picked.shelf, picked.name) or not issubclass(picked.entry.model, Samples):
         return None
     defaults = {
         name: option.default for name, option in options(picked.entry.model.sample, picked.entry.limits()).items()
@@ -148,6 +163,13 @@ def before(picked: Picked) -> dict[str, Any] | None:
     if picked.space.kind == "image":
         sent |= {"columns": render.columns_for(count), "gap": 2, "size": list(picked.space.shape[:0:-1])}
     return sent if sent["picture"] else None
+
+
+def _empty(picked: Picked) -> str:
+    """What stands where nothing is drawn yet."""
+    if card_time(picked.shelf, picked.name):
+        return "Press Generate: what it draws appears here."
+    return "Nothing to show yet: this entry has no checkpoint. Choose another one, or train it."
 
 
 def _real(picked: Picked) -> list[list[float]]:

@@ -18,7 +18,7 @@ from gen_models.interface import BadInput, Denoises
 from gen_models.ui import film
 from gen_models.ui.fields import Field, label, number, option_fields, seed
 from gen_models.ui.tabs import Panel, Tab
-from gen_models.ui.visits import Picked, Visit
+from gen_models.ui.visits import Picked, Visit, card_time
 from gen_models.ui.walk import Walk, values
 from gen_models.ui.widgets import Ask, Form, columns, downloads, note, side, stage
 
@@ -70,9 +70,9 @@ def mount(tab: Tab) -> None:
             walk.add(frame)
             if frame.step < frame.total and time.monotonic() - drawn >= LIVE:
                 drawn = time.monotonic()
-                yield {view: film_of(walk, live=True), form.message: note(_progress(walk))}
+                yield {view: film_of(walk, live=True), form.message: note(_with(_progress(walk), frames.said))}
         ask.visit.kept[form.id] = walk
-        yield {view: film_of(walk), form.message: note(_done(walk))}
+        yield {view: film_of(walk), form.message: note(_with(_done(walk), frames.said))}
 
     form.job(work, [view], api_name=f"{tab.family.key}_steps")
 
@@ -80,7 +80,9 @@ def mount(tab: Tab) -> None:
 def _fields(picked: Picked) -> list[Field]:
     points = picked.space.kind == "points"
     count = number("n", "Points", 100, 1000, 500) if points else number("n", "Samples", 1, 16, 16)
-    offered = option_fields(picked.entry.model.sample, picked.entry.limits(), ("steps", "guidance"))
+    model = picked.entry.model  # another entry of the tab may not denoise: it has no panel then
+    first = ("steps", "guidance")
+    offered = option_fields(model.sample, picked.entry.limits(), first) if issubclass(model, Denoises) else []
     return [seed(), *label(picked), *offered, count._replace(more=True)]
 
 
@@ -103,6 +105,11 @@ def _progress(walk: Walk) -> str:
     step = walk.moments[-1].step
     left = f", {walk.seconds / step * (walk.total - step):.1f} s left" if step else ""
     return f"step {step} of {walk.total}{left}"
+
+
+def _with(words: str, said: str) -> str:
+    """The words, and what the sampler had to do otherwise than asked."""
+    return f"{words}; {said}" if said else words
 
 
 def _done(walk: Walk) -> str:
@@ -188,14 +195,14 @@ def _walked(walk: Walk) -> list[dict[str, Any]]:
 
 def before(picked: Picked) -> dict[str, Any] | None:
     """The entry's preview, on screen before any weight is loaded; None where it has no checkpoint."""
-    still = film.still(picked) if issubclass(picked.entry.model, Denoises) else None
-    if still is None:
+    if not issubclass(picked.entry.model, Denoises) or not card_time(picked.shelf, picked.name):
         return None
+    still = film.still(picked)
     tracks = [
         {"title": title, "colour": colour, "empty": "Press Denoise to see it."}
         for title, colour in zip(TITLES, COLOURS, strict=True)
     ]
-    tracks[0] |= {"note": "finished", **still}
+    tracks[0] |= {"note": "finished", **still} if still else {}
     return {"id": f"{picked.name} before", "about": picked.name, "total": 1, "steps": [1], "tracks": tracks, "plot": []}
 
 

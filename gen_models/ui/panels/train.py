@@ -14,7 +14,7 @@ import gradio as gr
 from torch import Tensor
 
 from gen_models import checkpoint, render, zoo
-from gen_models.interface import BadInput, Data, GenerativeModel, Predicts, options
+from gen_models.interface import BadInput, Data, GenerativeModel, Opens, Predicts, options
 from gen_models.training import Progress
 from gen_models.ui.fields import Field
 from gen_models.ui.live import live
@@ -337,4 +337,4 @@ def _readme(trained: Trained) -> str:
     return TRANSLATING.format(a=a, b=b, height=height, width=width, **facts)
 
 
-PANEL = Panel("Train", (GenerativeModel,), frozenset({"image", "points", "text", "music"}), mount)
+PANEL = Panel("Train", (GenerativeModel,), frozenset({"image", "points", "text", "music"}), mount, never=(Opens,))

@@ -6,9 +6,10 @@ window.gm.dice = () => crypto.getRandomValues(new Uint32Array(1))[0] % (2 ** 32 
 window.gm.form = (element, props, server, trigger, watch) => {
   const gm = window.gm, el = gm.el, id = props.form;
   const listeners = gm.forms[id]?.listeners ?? new Set();
-  const memory = (gm.formMemory[id] ??= { described: JSON.stringify(props.fields) }); // outlives a change of tab
+  const memory = (gm.formMemory[id] ??= { described: JSON.stringify(props.first), set: {} }); // outlives a change of tab
 
   const put = (name, value) => {
+    memory.set[name] = true;
     props.value = { ...props.value, [name]: value };
     for (const listener of listeners) listener(gm.plain(props.value), name);
   };
@@ -87,15 +88,18 @@ window.gm.form = (element, props, server, trigger, watch) => {
       return { node: box, show: (value) => { box.checked = Boolean(value); }, inline: true };
     },
     text(field, key) {
-      const box = el("textarea", { id: key, name: field.name, rows: 3, spellcheck: "false" });
+      const box = el("textarea", { id: key, name: field.name, rows: field.rows ?? 3, maxlength: field.most, spellcheck: "false" });
       box.oninput = () => put(field.name, box.value);
+      box.onkeydown = (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); run(); } };
       return { node: box, show: (value) => { box.value = value ?? ""; } };
     },
   };
 
-  /* Another entry's value stands there when the entry was changed while this form was not on screen. */
+  /* Another entry's value stands there when the entry was changed while this form was not on screen: that of the first
+     one, which Gradio brings back, unless a person has set it since. */
+  const alike = (field) => props.first.some((other) => JSON.stringify(other) === JSON.stringify(field));
   const valueOf = (field) => {
-    const value = props.value?.[field.name];
+    const value = memory.set[field.name] || alike(field) ? props.value?.[field.name] : undefined;
     const known = (one) => field.choices.includes(one);
     const fits = field.kind === "several" ? Array.isArray(value) && value.length > 0 && value.every(known)
       : field.choices ? known(value) : value !== undefined; // bounds: the server says it in words
@@ -164,6 +168,7 @@ window.gm.form = (element, props, server, trigger, watch) => {
     memory.described = now;
     const same = (field) => before.some((other) => JSON.stringify(other) === JSON.stringify(field));
     const old = props.value ?? {};
+    for (const field of props.fields) if (!same(field)) delete memory.set[field.name];
     props.value = Object.fromEntries(props.fields.map((field) => [
       field.name, field.name in old && same(field) ? old[field.name] : field.default]));
     draw();
@@ -184,5 +189,5 @@ window.gm.form = (element, props, server, trigger, watch) => {
   draw(); // props must not be set here: Gradio puts its own values in once more after this script
   setTimeout(() => { describe(); gm.forms[id].ready = true; }, 60); // another entry may have been picked while this form was not on screen
   watch("fields", describe);
-  watch("value", () => { for (const [name, show] of Object.entries(shows)) show(props.value?.[name]); });
+  watch("value", () => { for (const field of props.fields) shows[field.name]?.(valueOf(field)); });
 };

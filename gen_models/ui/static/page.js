@@ -62,7 +62,7 @@ window.gm = (() => {
   gm.header = (element, props, server, trigger, watch) => {
     const wanted = new URL(location).searchParams.get("__theme") ?? remembered();
     if (wanted === "dark" || wanted === "light") paint(wanted === "dark");
-    const chip = gm.el("span", { class: "gm-chip", id: "device", title: "where it computes, and the memory of this process" });
+    const { root: memory, chip } = gm.memory(server);
     const theme = gm.el("button", { class: "gm-chip", id: "theme", type: "button" });
     const name = () => (theme.textContent = dark() ? "Light" : "Dark");
     theme.onclick = () => {
@@ -89,7 +89,7 @@ window.gm = (() => {
     };
     element.replaceChildren(gm.el("header", { class: "gm-header" },
       gm.el("h1", { text: "gen_models" }), gm.el("p", { text: "a playground of generative models" }),
-      gm.el("span", { class: "gm-space" }), said, chip, file, open, theme));
+      gm.el("span", { class: "gm-space" }), said, memory, file, open, theme));
     const told = () => { chip.textContent = props.chip; if (props.value) known(props.value); };
     told();
     watch(["value", "chip"], told);
@@ -123,6 +123,7 @@ window.gm = (() => {
           gm.el("small", { text: card.missing || card.line }))));
       }
       element.replaceChildren(list);
+      element.closest(".tabitem")?.classList.toggle("gm-bare", !props.cards.length); // nothing to choose: no panels
       list.querySelector("[aria-checked=true]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
     };
     const choose = (key) => {

@@ -123,6 +123,7 @@ window.gm.player = (element, props, server, trigger, watch) => {
     }
   };
   const mini = (canvas, k) => {
+    if (!has(0, k)) return;
     const [w, h] = film.tracks[0].points ? [96, 96] : cut(0, k, 0).slice(3);
     canvas.width = w; canvas.height = h;
     const pen = canvas.getContext("2d");

@@ -1,6 +1,6 @@
 /* Reconstruct: a picture, the model's version of it and their difference, large; a row of test pictures below.
 
-   entry, data, title, labels, suits come from Python; pad names the drawing pad whose strokes are followed. */
+   entry, data, title, labels, suits, tests (whether there are test pictures) come from Python; pad names the drawing pad whose strokes are followed. */
 window.gm.reconstruct = (element, props, server, trigger, watch) => {
   const gm = window.gm, el = gm.el, id = props.pad.replace(/-pad$/, "-view");
   let entry = null, items = [], total = 0, chosen = null, label = "", asking = 0;
@@ -98,12 +98,13 @@ window.gm.reconstruct = (element, props, server, trigger, watch) => {
     for (const part of [picture, again, difference]) part.image.hidden = true;
     list.replaceChildren(el("option", { value: "", text: "all classes" }), ...gm.plain(props.labels).map((name) => el("option", { value: name, text: name })));
     list.hidden = !props.labels.length;
-    numbers.replaceChildren(el("span", { class: "gm-muted", text: "Draw, upload, or choose a test picture." }));
+    numbers.replaceChildren(el("span", { class: "gm-muted", text: props.tests ? "Draw, upload, or choose a test picture." : "Draw or upload a picture." }));
     layout();
+    body.at(-1).hidden = !props.tests;
     element.replaceChildren(...body);
     const value = gm.pads[props.pad]?.value();
     if (value) drawn(value);
-    tests({ index: 0 });
+    if (props.tests) tests({ index: 0 });
   };
   const listen = () => {
     const pad = gm.pads[props.pad];

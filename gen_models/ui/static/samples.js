@@ -65,6 +65,7 @@ window.gm.samples = (element, props, server, trigger, watch) => {
   };
   const toggle = (k) => { point(k); if (props.takes) gm.takenOf[props.family]?.toggle(item(props.value, k)); };
   const build = (v) => {
+    element.classList.toggle("gm-fine", Math.min(...v.size) > 64); // these are shrunk rather than enlarged
     const grid = el("div", { class: "gm-grid", role: "group", "aria-label": `${v.count} samples of ${v.entry}` });
     tiles = Array.from({ length: v.count }, (_, k) => {
       const canvas = el("canvas", { width: v.size[0], height: v.size[1] });
@@ -137,7 +138,8 @@ window.gm.samples = (element, props, server, trigger, watch) => {
     const v = props.value;
     if (!v) {
       shape = "";
-      return element.replaceChildren(el("div", { class: "gm-nothing", text: "Nothing to show yet: this entry has no checkpoint. Choose another one, or train it." }));
+      element.closest(".gm-stage")?.classList.add("gm-tight");
+      return element.replaceChildren(el("div", { class: "gm-nothing", text: props.empty }));
     }
     if (v.kind === "image") pictures(v); else cloud(v);
   };
@@ -147,5 +149,5 @@ window.gm.samples = (element, props, server, trigger, watch) => {
   document.addEventListener("gm:theme", repaint);
   const stop = () => { removeEventListener("resize", repaint); document.removeEventListener("gm:theme", repaint); stops.forEach((f) => f?.()); };
   draw();
-  watch(["value", "real"], draw);
+  watch(["value", "real", "empty"], draw);
 };
