@@ -215,6 +215,23 @@ def test_without_the_hub_what_was_fetched_still_opens(server, monkeypatch, how):
     assert time.monotonic() - started < 3
 
 
+def test_what_a_token_has_fetched_is_no_stranger_s_when_the_hub_is_away(server, tmp_path, monkeypatch):
+    for name in ("ann/gated", "ann/hidden"):
+        server.add(name, tmp_path / "files")
+    server.gate("ann/gated", WRITES)
+    server.hide("ann/hidden", WRITES)
+    for name in ("ann/gated", "ann/hidden"):
+        assert fetched(hub.look(hub.address(name), token=WRITES), token=WRITES).folder
+    assert fetched(hub.look(hub.address("ann/model"), token=False), token=False).folder
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", _closed())
+    for name in ("ann/gated", "ann/hidden"):
+        assert hub.look(hub.address(name)).kind == "DDPMPipeline", "this machine's own person"
+        for token in (False, READS):
+            with pytest.raises(BadInput, match="cannot be reached"):
+                hub.look(hub.address(name), token=token)
+    assert hub.look(hub.address("ann/model"), token=False).kind == "DDPMPipeline"
+
+
 def test_what_is_only_partly_here_does_not_count_as_fetched(server, monkeypatch):
     hub.look(hub.address("ann/model"))  # the small files alone
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)

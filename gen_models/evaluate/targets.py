@@ -61,9 +61,6 @@ TRIED: dict[str, str] = {
     "trained to its end.",
     "gan-stacked-mnist": "12,000 steps for 6,000: 917 modes for 799. 6,000 steps of 128 were broken off at a third: "
     "the discriminator was right about 98 in 100 pairs.",
-    "cyclegan-mnist-photo": "From photo to digit 0.63 and 0.474 with gradients through both translators, which then "
-    "tell each other what no photo shows. Without them, and with pieces of real photos lent, 5,000 steps kept 0.919; "
-    "6,500 steps kept 0.41, since late in that run the translator left the digits to please their discriminator.",
     "diffusion-mnist": "Class twice in the network, 7,000 steps, then 12,000 in bfloat16.",
 }
 

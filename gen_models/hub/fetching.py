@@ -24,6 +24,8 @@ def fetch(look: Look, *, token: Token = None, stop: Callable[[], bool] | None = 
         yield Fetched(look.bytes, look.bytes, folder=look.address.folder)
         return
     store = Store(look.address.repo)
+    if look.gated or look.private:
+        store.guard()
     yield from brought(store, look.address.repo, look.commit, look.files, checked_token(token), stop)
     if all(store.has(look.commit, file) for file in look.files):
         with contextlib.suppress(OSError):  # without it only the revision's name is not known where there is no network

@@ -33,12 +33,14 @@ class Look(NamedTuple):
     gated: bool  # one must accept terms before it can be fetched
     small: Path  # the folder with the JSON files that were read
     refused: str = ""  # why it cannot be opened
+    private: bool = False
 
 
 def look(address: Address, *, token: Token = None) -> Look:
     """What stands there. token: None is this machine's own, False is none, which a page for strangers must pass.
 
-    Without the Hub, what was fetched before is found in the cache. BadInput says what to do about a repository or
+    Without the Hub, what was fetched before is found in the cache, gated and private models only by this machine's own
+    person. BadInput says what to do about a repository or
     revision that does not exist, is private or gated, or cannot be reached.
     """
     if address.folder:
@@ -47,7 +49,8 @@ def look(address: Address, *, token: Token = None) -> Look:
     try:
         return _asked(address, token)
     except Exception as error:
-        if unreachable(error) and (found := kept(address)):
+        hidden = token is not None and Store(address.repo).guarded  # nobody can be asked whether it may be shown
+        if unreachable(error) and not hidden and (found := kept(address)):
             return found
         raise explained(error, address.repo, address.revision, token) from None
 
@@ -71,6 +74,7 @@ def _asked(address: Address, token: Token) -> Look:
         return store.snapshot(info.sha)
 
     found = _found(address, info.sha, files, read, store.snapshot(info.sha), info.card_data, bool(info.gated))
+    found = found._replace(private=bool(info.private))
     if found.refused and any(file.name.endswith(PICKLES) for file in found.files):
         return found._replace(refused=found.refused + _proposed(address.repo, token))
     return found

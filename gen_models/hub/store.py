@@ -21,6 +21,7 @@ from gen_models.interface import BadInput
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 _PIECE = 1 << 22
+_GUARDED = ".guarded"  # a file of ours beside refs, snapshots and blobs
 
 
 class Store:
@@ -96,6 +97,16 @@ class Store:
         ref = self.root / "refs" / revision
         ref.parent.mkdir(parents=True, exist_ok=True)
         ref.write_text(commit)
+
+    @property
+    def guarded(self) -> bool:
+        """Whether it was fetched by a token that a stranger to this machine does not have."""
+        return (self.root / _GUARDED).exists()
+
+    def guard(self) -> None:
+        """Keeps what is fetched from those who have no token for it, also when the Hub cannot be asked."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        (self.root / _GUARDED).touch()
 
     def commit_of(self, revision: str) -> str:
         """The commit that a revision stood at when it was fetched; "" where it never was."""

@@ -128,16 +128,20 @@ class Samples(ABC):
     def sample(self, noise: Noise, *, label: Tensor | None = None) -> Iterator[Frame]: ...
 
 
-class Denoises(Samples):
-    """Walks from noise (t = 1) to data (t = 0); what a timeline can branch on."""
-
-    @abstractmethod
-    def denoise(self, x_t: Tensor, t: float | Tensor, *, label: Tensor | None = None, guidance: float = 1.0) -> Guess:
-        """The guess of (x0, eps) at time t (float or (B,)); guidance is one call of 2B."""
+class Refines(Samples):
+    """Walks from noise (t = 1) to data (t = 0); frames hold the guess x0, and the predicted noise as show["eps"]."""
 
     @abstractmethod
     def schedule(self, t: float | Tensor) -> tuple[Tensor, Tensor]:
         """alpha and sigma at t, same shape as t; alpha may be 0 at 1."""
+
+
+class Denoises(Refines):
+    """A walk through x itself, each of its frames with its State; what a timeline can branch on."""
+
+    @abstractmethod
+    def denoise(self, x_t: Tensor, t: float | Tensor, *, label: Tensor | None = None, guidance: float = 1.0) -> Guess:
+        """The guess of (x0, eps) at time t (float or (B,)); guidance is one call of 2B."""
 
     def noised(self, x0: Tensor, t: float | Tensor, eps: Tensor) -> Tensor:
         """x_t = alpha x0 + sigma eps."""

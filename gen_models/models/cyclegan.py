@@ -40,9 +40,9 @@ class CycleGAN(GenerativeModel, Translates):
     Without `through`, the cycle teaches the way back alone: no gradient reaches the way there, which then gains nothing
     by hiding anything. Each way learns from what the other one makes of real pictures, as in Phrase-Based & Neural
     Unsupervised Machine Translation (Lample et al., 2018), arXiv 1804.07755. Nothing else ties what is made of a real
-    picture to it then, so that a translator to A would rather please a strong discriminator than be true: `trust` is
-    the weight of what that one says. `close` is the weight of the mean absolute change that a translation makes:
-    Learning from Simulated and Unsupervised Images (Shrivastava et al., 2017), arXiv 1612.07828.
+    picture to it then, so that a translator to A would in the end rather please a strong discriminator than be true:
+    `trust` is the weight of what that one says, 0 for nothing. `close` is the weight of the mean absolute change that a
+    translation makes: Learning from Simulated and Unsupervised Images (Shrivastava et al., 2017), arXiv 1612.07828.
 
     For small sets: with `augment` the discriminators see random pieces of the pictures, as in Differentiable
     Augmentation for Data-Efficient GAN Training (Zhao et al., 2020), arXiv 2006.10738; with `smooth` what the

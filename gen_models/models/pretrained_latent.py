@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from gen_models.interface import BadInput, Choices, Frame, Guess, Range, Samples, Space, State, Text
+from gen_models.interface import BadInput, Choices, Frame, Guess, Range, Refines, Space, State, Text
 from gen_models.models.diffusion import Eta, InOrder, Steps, remaining
 from gen_models.models.pretrained import (
     INDEX,
@@ -45,7 +45,7 @@ class Told(NamedTuple):
     other: tuple[Tensor, ...] | None = None
 
 
-class Latent(Pretrained, Samples):
+class Latent(Pretrained, Refines):
     """What all latent pipelines share: levels of noise, the walk in latents, and the way to pictures."""
 
     halves: tuple[torch.dtype, ...] = (torch.bfloat16, torch.float16)
@@ -60,6 +60,9 @@ class Latent(Pretrained, Samples):
     @abstractmethod
     def answer(self, x_t: Tensor, k: Tensor, told: tuple[Tensor, ...]) -> Tensor:
         """The network's output for latents (B, C, h, w) at timesteps k (B,)."""
+
+    def schedule(self, t: float | Tensor) -> tuple[Tensor, Tensor]:
+        return self.noise_levels.schedule(t)
 
     def guess(self, x_t: Tensor, t: float, told: Told, guidance: float) -> Guess:
         """(x0, eps) of latents in float32; guidance is one call of 2B."""

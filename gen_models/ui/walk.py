@@ -53,11 +53,12 @@ class Walk:
         if self.moments and self.moments[-1].step % self.stride:
             self.moments.pop()
         before = self.t
-        self.t, self.total, self.calls = frame.state.t, frame.total, frame.calls
+        self.t = frame.state.t if frame.state else 1 - frame.step / max(1, frame.total)
+        self.total, self.calls = frame.total, frame.calls
         eps = (frame.show or {}).get("eps")
         norm = float(eps.flatten(1).norm(dim=1).mean()) if eps is not None else 0.0
         small = [self._small(*pair) for pair in ((frame.x, 1.0), (frame.x0, 1.0), (eps, NOISE))]
-        self.moments.append(Moment(frame.step, frame.state.t, before, *small, norm))
+        self.moments.append(Moment(frame.step, self.t, before, *small, norm))
         if len(self.moments) > 2 * self.most + 1:
             self.stride *= 2
             last = self.moments[-1]

@@ -136,8 +136,8 @@ ZOO: dict[str, Entry] = {
         {"identity": 0.3, "noise": 0.1, "through": False, "close": 0.6, "augment": True, "smooth": True},
     ),
     "cyclegan-mnist-photo": Entry(
-        "cyclegan", CycleGAN, "mnist-photo", _cycle(5000, lr=1e-3),
-        {"noise": 0.1, "invents": 48, "disturb": 0.4, "lent": 0.7, "through": False, "trust": 0.1},
+        "cyclegan", CycleGAN, "mnist-photo", _cycle(6000, lr=1e-3),
+        {"noise": 0.1, "invents": 48, "disturb": 0.4, "lent": 0.7, "through": False, "trust": 0.0},
     ),
     "crnngan-chorales": Entry("crnngan", CRNNGAN, "chorales", _played(4000, 400, 600), {"width": 160, "window": 40}),
     "crnngan-names": Entry(

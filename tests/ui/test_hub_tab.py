@@ -26,7 +26,12 @@ from gen_models.ui import hub as tab
 from gen_models.ui.visits import Visits
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
-OFFERED = {"pixels": "Sample, Steps", "classes": "Sample", "text": "Sample", "codes": "Interpolate, Reconstruct"}
+OFFERED = {
+    "pixels": "Sample, Steps",
+    "classes": "Sample, Steps",
+    "text": "Sample, Steps",
+    "codes": "Interpolate, Reconstruct",
+}
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +153,6 @@ def _entry(folder: Path) -> zoo.Entry:
 def test_other_pipelines_draw_too(open_hub, name):
     page = open_hub()
     fetch(page, name)
-    expect(page.locator("#hub-steps-button")).to_have_attribute("aria-disabled", "true")
     fill(page, "hub-sample", n=2, steps=2)
     if name == "text":
         page.fill("#hub-sample-prompt", "a red bird")
@@ -158,6 +162,10 @@ def test_other_pipelines_draw_too(open_hub, name):
         page.click("#hub-sample-run")
     expect(page.locator("#hub-sample-message")).to_contain_text("seeds 0 to 1", timeout=PATIENCE)
     assert pixels(page, "#hub-sample-view .gm-tile >> nth=1 >> canvas").shape == (16, 16, 3)
+    page.click("#hub-steps-button")
+    fill(page, "hub-steps", steps=2)
+    run(page, "hub-steps", "2 steps")
+    expect(page.locator("#hub-steps-film .gm-count")).to_contain_text("2")
 
 
 def test_an_autoencoder_redraws_and_walks_between_two_uploads(open_hub, tmp_path):

@@ -114,10 +114,16 @@ def mount(tab: Tab) -> None:
     form.job(work, [view], api_name=f"{tab.family.key}_sample")
 
 
+def usual(picked: Picked) -> int:
+    """How many samples to begin with."""
+    if picked.space.kind == "points":
+        return 1000
+    return next((n for most, n in SIZES.items() if max(picked.space.shape) <= most), 1)
+
+
 def _fields(picked: Picked) -> list[Field]:
-    points, side = picked.space.kind == "points", max(picked.space.shape)
-    usual = 1000 if points else next((n for most, n in SIZES.items() if side <= most), 1)
-    count = number("n", "Points" if points else "Samples", 1, 2000 if points else 64, usual)
+    points = picked.space.kind == "points"
+    count = number("n", "Points" if points else "Samples", 1, 2000 if points else 64, usual(picked))
     model = picked.entry.model  # another entry of the tab may not sample: it has no panel then
     offered = option_fields(model.sample, picked.entry.limits(), FIRST) if issubclass(model, Samples) else []
     words = [field for field in offered if field.kind == "text"]

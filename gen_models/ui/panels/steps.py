@@ -14,9 +14,10 @@ from PIL import Image
 from torch import Tensor
 
 from gen_models import render, zoo
-from gen_models.interface import BadInput, Denoises
+from gen_models.interface import BadInput, Refines
 from gen_models.ui import film
 from gen_models.ui.fields import Field, label, number, option_fields, seed
+from gen_models.ui.panels.sample import FIRST, usual
 from gen_models.ui.tabs import Panel, Tab
 from gen_models.ui.visits import Picked, Visit, card_time
 from gen_models.ui.walk import Walk, values
@@ -79,11 +80,12 @@ def mount(tab: Tab) -> None:
 
 def _fields(picked: Picked) -> list[Field]:
     points = picked.space.kind == "points"
-    count = number("n", "Points", 100, 1000, 500) if points else number("n", "Samples", 1, 16, 16)
+    count = number("n", "Points", 100, 1000, 500) if points else number("n", "Samples", 1, 16, usual(picked))
     model = picked.entry.model  # another entry of the tab may not denoise: it has no panel then
-    first = ("steps", "guidance")
-    offered = option_fields(model.sample, picked.entry.limits(), first) if issubclass(model, Denoises) else []
-    return [seed(), *label(picked), *offered, count._replace(more=True)]
+    offered = option_fields(model.sample, picked.entry.limits(), FIRST) if issubclass(model, Refines) else []
+    words = [field for field in offered if field.kind == "text"]
+    others = (field for field in offered if field not in words)
+    return [*words, seed(), *label(picked), *others, count._replace(more=True)]
 
 
 def _begun(ask: Ask) -> Walk:
@@ -180,7 +182,7 @@ def _media(walk: Walk, stack: list[Tensor], *, coarse: bool, live: bool) -> dict
     return film.pictures(frames, live=live) | {"cells": film.cells_of(walk.picked, walk.count)}
 
 
-def _curves(model: Denoises) -> list[dict[str, Any]]:
+def _curves(model: Refines) -> list[dict[str, Any]]:
     """alpha and sigma along the walk, from t = 1 to t = 0."""
     pairs = [model.schedule(1 - k / CURVE) for k in range(CURVE + 1)]
     alpha, sigma = ([round(float(pair[k]), 4) for pair in pairs] for k in range(2))
@@ -195,7 +197,7 @@ def _walked(walk: Walk) -> list[dict[str, Any]]:
 
 def before(picked: Picked) -> dict[str, Any] | None:
     """The entry's preview, on screen before any weight is loaded; None where it has no checkpoint."""
-    if not issubclass(picked.entry.model, Denoises) or not card_time(picked.shelf, picked.name):
+    if not issubclass(picked.entry.model, Refines) or not card_time(picked.shelf, picked.name):
         return None
     still = film.still(picked)
     tracks = [
@@ -284,4 +286,4 @@ def _zip(walk: Walk) -> tuple[str, bytes]:
     return "steps.zip", render.zip_of(files)
 
 
-PANEL = Panel("Steps", (Denoises,), frozenset({"image", "points"}), mount)
+PANEL = Panel("Steps", (Refines,), frozenset({"image", "points"}), mount)
