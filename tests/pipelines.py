@@ -27,7 +27,7 @@ def last(model, **values) -> torch.Tensor:
     return frame.x
 
 
-def same(x: torch.Tensor, theirs) -> None:
+def assert_same(x: torch.Tensor, theirs) -> None:
     theirs = torch.from_numpy(theirs)
     assert theirs.std() > 0.02, "not all one colour"
     assert_close(x.permute(0, 2, 3, 1) / 2 + 0.5, theirs, rtol=0, atol=1e-4)

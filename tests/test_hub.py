@@ -148,9 +148,10 @@ def test_a_pickle_only_repository_points_to_a_change_that_converts_it(server, tm
     assert [file.safe for file in look.files] == [False]
 
 
-def test_a_model_that_is_too_large_says_by_how_much(server, monkeypatch):
+def test_a_model_that_is_too_large_to_fetch_says_by_how_much(server, tmp_path, monkeypatch):
     monkeypatch.setattr(contents, "MOST_BYTES", 100_000)
     assert "needs 1 MB, and at most 100 KB" in hub.look(hub.address("ann/model")).refused
+    assert not hub.look(hub.address(str(tmp_path / "files"))).refused, "of a folder nothing is fetched"
 
 
 def test_a_description_that_is_absurdly_large_is_not_fetched(server, tmp_path):

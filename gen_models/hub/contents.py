@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -83,14 +84,17 @@ def gigabytes(size: int) -> str:
     return f"{max(1, round(size / 1000)) if size else 0} KB"
 
 
-def contents(listing: Listing, read: Reader) -> Contents:
-    """Of a listing by path; `read` is called for the small JSON files. BadInput where one of those is no JSON."""
-    kind = ""
+def contents(listing: Listing, read: Reader, local: bool = False) -> Contents:
+    """Of a listing by path; `read` is called for the small JSON files. BadInput where one of those is no JSON.
+
+    More than MOST_BYTES are refused, but for a folder that is `local`: of it nothing is fetched.
+    """
+    kind, most = "", math.inf if local else MOST_BYTES
     try:
         kind, half, files = _of(listing, read, False)
-        if _bytes(files) > MOST_BYTES and not half:
+        if _bytes(files) > most and not half:
             kind, half, files = _of(listing, read, True)
-        if _bytes(files) > MOST_BYTES:
+        if _bytes(files) > most:
             raise _Refused(
                 f"It needs {gigabytes(_bytes(files))}, and at most {gigabytes(MOST_BYTES)} are fetched here. On a "
                 "machine of your own, set GEN_MODELS_MOST_BYTES to more.",

@@ -105,7 +105,7 @@ def kept(address: Address) -> Look | None:
 def _found(
     address: Address, commit: str, files: dict[str, File], read: Any, small: Path, card: Any = None, gated: bool = False
 ) -> Look:
-    kind, needed, refused = contents(files, read)
+    kind, needed, refused = contents(files, read, local=address.folder is not None)
     if not refused and README in files and files[README].size <= MOST_JSON:
         needed += (files[README],)  # it names the licence where there is no network
     card = card or _card(small / README)

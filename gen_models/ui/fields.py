@@ -14,7 +14,7 @@ CHANGES = "Changes the picture for the same seed."
 WORDS = {  # an option's name -> its label and what to know about it
     "steps": ("Steps", f"More are finer and slower. {CHANGES}"),
     "solver": ("Solver", f"How a step is taken. {CHANGES}"),
-    "guidance": ("Guidance", f"1 is none; more keeps to the class. {CHANGES}"),
+    "guidance": ("Guidance", f"1 is none; more keeps closer to the class or the words. {CHANGES}"),
     "prompt": ("Prompt", f"What to draw, in words. {CHANGES}"),
     "negative_prompt": ("Not this", f"What to keep away from; it counts where guidance is above 1. {CHANGES}"),
     "eta": ("Fresh noise (eta)", f"For DDIM: 0 is deterministic, 1 is like DDPM. {CHANGES}"),
@@ -104,6 +104,12 @@ def label(picked: Picked, *, any_too: bool = True) -> list[Field]:
     values = ((ANY,) if any_too else ()) + picked.labels
     shown = (f"any ({picked.labels[0]}–{picked.labels[-1]} in turn)" if digits else "any (in turn)",) if any_too else ()
     return [choice("label", "Digit" if digits else "Class", values, shown=shown + picked.labels)]
+
+
+def words_first(usual: Sequence[Field], offered: Sequence[Field]) -> list[Field]:
+    """What the model offers after what is usual; but what is asked for in words stands on top."""
+    words = [field for field in offered if field.kind == "text"]
+    return [*words, *usual, *(field for field in offered if field not in words)]
 
 
 def option_fields(method: Callable, limits: Mapping | None = None, first: Sequence[str] = ()) -> list[Field]:

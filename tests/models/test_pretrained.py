@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import toys
-from pipelines import SEEDS, last, opened, same, theirs
+from pipelines import SEEDS, assert_same, last, opened, theirs
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.testing import assert_close
@@ -50,7 +50,7 @@ def edited(folder: Path, file: str, **values) -> None:
 )
 def test_pixels_are_those_of_diffusers(tmp_path, kind, scheduler, asked, solver):
     pipeline = toys.pixel_pipeline(tmp_path, kind, timestep_spacing="trailing", **scheduler)
-    same(last(opened(PixelPipeline, tmp_path), steps=10, **solver), theirs(pipeline, batch_size=2, **asked))
+    assert_same(last(opened(PixelPipeline, tmp_path), steps=10, **solver), theirs(pipeline, batch_size=2, **asked))
 
 
 def test_grey_pictures_that_are_not_square_and_learned_variances(tmp_path):
@@ -73,7 +73,7 @@ def test_the_large_variance_counts_on_walks_over_every_level(tmp_path):
     toys.pixel_pipeline(tmp_path / "b", **large | {"variance_type": "fixed_small"})
     model, small = (opened(PixelPipeline, tmp_path / name) for name in "ab")
     full = last(model, steps=20, solver="ddpm")
-    same(full, theirs(pipeline, 20, batch_size=2))
+    assert_same(full, theirs(pipeline, 20, batch_size=2))
     assert (full - last(small, steps=20, solver="ddpm")).abs().max() > 1e-2
     assert torch.equal(last(model, steps=10, solver="ddpm"), last(small, steps=10, solver="ddpm"))
 
@@ -160,14 +160,14 @@ def test_the_perfect_score_leads_to_the_data(tmp_path, solver):
 # ---- a model of ours as a pipeline ---------------------------------------------------------------------------
 
 
-def exported_alike(model, folder: Path, steps: int) -> None:
+def assert_exported_alike(model, folder: Path, steps: int) -> None:
     from diffusers import DDPMPipeline
 
     as_pipeline(model, folder)
     pipeline = DDPMPipeline.from_pretrained(str(folder))
     pipeline.set_progress_bar_config(disable=True)
     mine = last(model, steps=steps, solver="ddpm")
-    same(mine, theirs(pipeline, steps, batch_size=2))
+    assert_same(mine, theirs(pipeline, steps, batch_size=2))
     again = opened(PixelPipeline, folder)
     assert again.space.shape == model.space.shape
     assert_close(last(again, steps=steps, solver="ddpm"), mine, rtol=0, atol=1e-4)
@@ -175,13 +175,12 @@ def exported_alike(model, folder: Path, steps: int) -> None:
 
 def test_an_exported_model_draws_the_same_pictures_in_diffusers(tmp_path):
     model = toys.lively(zoo.live(DDPM, Space("image", (1, 8, 8)), channels=8, network="diffusers"))
-    exported_alike(model, tmp_path, 25)
+    assert_exported_alike(model, tmp_path, 25)
     assert not list(tmp_path.rglob("*.bin"))
 
 
-@pytest.mark.skipif("ddpm-mnist" not in zoo.BUNDLED.names(), reason="ddpm-mnist is not trained")
 def test_the_shipped_ddpm_is_a_pipeline(tmp_path):
-    exported_alike(zoo.load("ddpm-mnist"), tmp_path, 8)
+    assert_exported_alike(zoo.load("ddpm-mnist"), tmp_path, 8)
 
 
 def test_a_network_of_our_own_is_no_pipeline(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import toys
-from pipelines import SEEDS, last, opened, same, theirs
+from pipelines import SEEDS, assert_same, last, opened, theirs
 from torch.testing import assert_close
 
 from gen_models.interface import BadInput, Choices, Option, Range, Space, Text, checked
@@ -20,7 +20,7 @@ def test_dit_draws_what_diffusers_draws(tmp_path, guidance):
     model = opened(ClassPipeline, tmp_path)
     assert model.space.shape == (3, 16, 16)
     found = last(model, label=torch.tensor([5, 777]), steps=5, solver="ddim", guidance=guidance)
-    same(found, theirs(pipeline, 5, class_labels=[5, 777], guidance_scale=guidance))
+    assert_same(found, theirs(pipeline, 5, class_labels=[5, 777], guidance_scale=guidance))
     other = last(model, label=torch.tensor([8, 777]), steps=5, solver="ddim", guidance=guidance)
     assert (found[0] - other[0]).abs().max() > 1e-5
     assert_close(found[1], other[1])
@@ -35,7 +35,7 @@ def test_dit_names_its_classes_apart(tmp_path):
 
 def test_latent_diffusion_draws_what_diffusers_draws(tmp_path):
     pipeline = toys.unlabelled_pipeline(tmp_path)
-    same(last(opened(LatentPipeline, tmp_path), steps=5, solver="ddim"), theirs(pipeline, 5, batch_size=2))
+    assert_same(last(opened(LatentPipeline, tmp_path), steps=5, solver="ddim"), theirs(pipeline, 5, batch_size=2))
 
 
 def test_frames_of_latent_walks_are_pictures(tmp_path):
@@ -66,9 +66,9 @@ def test_text_to_picture_draws_what_diffusers_draws(tmp_path, large):
     asked = {"prompt": ["a cat"] * 2, "height": 16, "width": 16, "guidance_scale": 5.0}
     options = {"steps": 4, "solver": "ddim", "guidance": 5.0}
     found = last(model, prompt="a cat", **options)
-    same(found, theirs(pipeline, 4, **asked))
+    assert_same(found, theirs(pipeline, 4, **asked))
     kept_away = last(model, prompt="a cat", negative_prompt="dog", **options)
-    same(kept_away, theirs(pipeline, 4, negative_prompt=["dog"] * 2, **asked))
+    assert_same(kept_away, theirs(pipeline, 4, negative_prompt=["dog"] * 2, **asked))
     assert (found - kept_away).abs().max() > 1e-6
     assert (found - last(model, prompt="zebra", **options)).abs().max() > 1e-6
     alone = {"prompt": "a cat", "steps": 4, "solver": "ddim", "guidance": 1.0}
@@ -92,7 +92,7 @@ def test_turbo_models_take_few_steps_and_no_guidance(tmp_path):
             checked(TextPipeline.sample, wrong, limits)
     model = opened(TextPipeline, tmp_path / "sd")
     asked = {"prompt": ["a cat"] * 2, "height": 16, "width": 16, "guidance_scale": 0.0}
-    same(last(model, **values | {"steps": 1}), theirs(pipeline, 1, **asked))
+    assert_same(last(model, **values | {"steps": 1}), theirs(pipeline, 1, **asked))
 
 
 def test_long_prompts_are_cut_at_what_the_encoder_takes(tmp_path):

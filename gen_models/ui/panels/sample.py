@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gen_models import __version__, data, render, zoo
 from gen_models.interface import BadInput, Decodes, Frame, Opens, Samples, options
-from gen_models.ui.fields import Field, label, number, option_fields, seed
+from gen_models.ui.fields import Field, label, number, option_fields, seed, words_first
 from gen_models.ui.live import live
 from gen_models.ui.tabs import Panel, Tab, picture_of
 from gen_models.ui.visits import Picked, Visit, card_time
@@ -126,8 +126,7 @@ def _fields(picked: Picked) -> list[Field]:
     count = number("n", "Points" if points else "Samples", 1, 2000 if points else 64, usual(picked))
     model = picked.entry.model  # another entry of the tab may not sample: it has no panel then
     offered = option_fields(model.sample, picked.entry.limits(), FIRST) if issubclass(model, Samples) else []
-    words = [field for field in offered if field.kind == "text"]
-    return [*words, count, seed(), *label(picked), *(field for field in offered if field not in words)]
+    return words_first([count, seed(), *label(picked)], offered)
 
 
 def _progress(frame: Frame, seconds: float, kept: Shown, stopped: bool, said: str = "") -> str:

@@ -16,7 +16,7 @@ from torch import Tensor
 from gen_models import render, zoo
 from gen_models.interface import BadInput, Refines
 from gen_models.ui import film
-from gen_models.ui.fields import Field, label, number, option_fields, seed
+from gen_models.ui.fields import Field, label, number, option_fields, seed, words_first
 from gen_models.ui.panels.sample import FIRST, usual
 from gen_models.ui.tabs import Panel, Tab
 from gen_models.ui.visits import Picked, Visit, card_time
@@ -83,9 +83,7 @@ def _fields(picked: Picked) -> list[Field]:
     count = number("n", "Points", 100, 1000, 500) if points else number("n", "Samples", 1, 16, usual(picked))
     model = picked.entry.model  # another entry of the tab may not denoise: it has no panel then
     offered = option_fields(model.sample, picked.entry.limits(), FIRST) if issubclass(model, Refines) else []
-    words = [field for field in offered if field.kind == "text"]
-    others = (field for field in offered if field not in words)
-    return [*words, seed(), *label(picked), *others, count._replace(more=True)]
+    return words_first([seed(), *label(picked)], [*offered, count._replace(more=True)])
 
 
 def _begun(ask: Ask) -> Walk:
