@@ -22,6 +22,7 @@ from gen_models.interface import (
     at_once,
     checked,
     checked_seed,
+    listed,
     options,
 )
 from gen_models.noise import SEEDS
@@ -189,3 +190,51 @@ def test_label_rows_are_one_hot_mixed_or_empty():
 def test_a_conditional_model_needs_classes():
     with pytest.raises(BadInput, match="no classes"):
         Nothing(Space("points", (2,)), conditional=True)
+
+
+# ---- lists ----------------------------------------------------------------------------------------------------
+
+STEPS = Option("steps", Range(1, 200), 20, int)
+SCALE = Option("guidance", Range(0.0, 8.0), 1.0, float)
+
+
+@pytest.mark.parametrize(
+    ("text", "option", "values"),
+    [
+        ("4", STEPS, [4]),
+        ("1, 2, .., 10", STEPS, list(range(1, 11))),
+        ("1, 3, .., 8", STEPS, [1, 3, 5, 7]),
+        ("2, 4, .., 8, 16,32", STEPS, [2, 4, 6, 8, 16, 32]),
+        ("10, 8, ..., 1", STEPS, [10, 8, 6, 4, 2]),
+        ("1, .., 4", STEPS, [1, 2, 3, 4]),
+        ("0, 0.1, .., 0.5", SCALE, [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]),
+        ("euler, heun", Option("solver", Choices(("euler", "heun")), "heun", str), ["euler", "heun"]),
+    ],
+)
+def test_a_list_of_values_is_read_as_it_is_written(text, option, values):
+    assert listed(text, option) == values
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "at least one value"),
+        (" , ", "at least one value"),
+        ("1, 2, ..", "before and after"),
+        (".., 4", "before and after"),
+        ("1, 2, .., 0", "1 to 200"),
+        ("4, 3, .., 9", "lead away"),
+        ("3, 3", "twice"),
+        ("1, 2, .., 100", "more than 64"),
+        ("4, 300", "1 to 200"),
+        ("four", "whole number"),
+    ],
+)
+def test_a_list_that_cannot_be_read_says_what_to_do(text, says):
+    with pytest.raises(BadInput, match=says):
+        listed(text, STEPS)
+
+
+def test_words_have_no_steps_between_them():
+    with pytest.raises(BadInput, match="one by one"):
+        listed("euler, .., heun", Option("solver", Choices(("euler", "heun")), "heun", str))

@@ -14,7 +14,7 @@ from torch.testing import assert_close
 from toys import FakePictures, fake_domains, fake_text, lively, put_on_shelf, small
 
 from gen_models import checkpoint, data, training, zoo
-from gen_models.interface import BadInput, Range, Space, options
+from gen_models.interface import BadInput, Range, Space, State, options
 from gen_models.noise import Noise
 
 VAE = next(model for model in zoo.FAMILIES["vae"].models if model.__name__ == "VAE")
@@ -341,3 +341,30 @@ def test_an_entry_that_cannot_decode_says_so(shelf):
 def test_limits_narrow_the_steps_of_flow_matching():
     assert zoo.ZOO["diffusion-mnist"].limits()["steps"] == Range(1, 200)
     assert zoo.ZOO["ddpm-mnist"].limits()["steps"] == Range(1, 1000)
+
+
+# ---- going on from a step --------------------------------------------------------------------------------------
+
+
+def test_a_run_goes_on_from_any_of_its_steps_at_the_cost_of_what_is_left():
+    model = zoo.build(zoo.ZOO["diffusion-8gaussians"], 0).eval()
+    asked = {"steps": 6, "solver": "dpm++2m"}
+    trunk = list(zoo.sample(model, 3, 5, **asked))
+    branch = list(zoo.sample(model, 3, 5, start=trunk[2].state, **asked))
+    assert [frame.total for frame in branch] == [4] * 5
+    assert branch[-1].calls == 4
+    for left, right in zip(trunk[2:], branch, strict=True):
+        assert_close(left.x, right.x, rtol=0, atol=0)
+
+
+def test_a_model_that_does_not_denoise_has_no_step_to_go_on_from():
+    model = zoo.build(zoo.ZOO["gan-8gaussians"], 0).eval()
+    with pytest.raises(BadInput, match="does not denoise"):
+        next(zoo.sample(model, 0, 2, start=State(0.5, torch.zeros(2, 2))))
+
+
+def test_label_rows_may_be_given_and_must_fit():
+    rows = torch.rand(3, 4)
+    assert_close(zoo.label_rows("abcd", 3, rows), rows)
+    with pytest.raises(BadInput, match="Label rows"):
+        zoo.label_rows("abcd", 2, rows)

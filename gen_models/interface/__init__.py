@@ -29,6 +29,7 @@ from gen_models.interface.abilities import (
     Turn,
     at_once,
 )
+from gen_models.interface.lists import listed
 from gen_models.interface.options import (
     Choices,
     Option,
@@ -83,5 +84,6 @@ __all__ = [
     "at_once",
     "checked",
     "checked_seed",
+    "listed",
     "options",
 ]

@@ -38,7 +38,7 @@ class Panel(NamedTuple):
 
     @property
     def key(self) -> str:
-        return self.name.lower()
+        return self.name.lower().replace(" ", "-")
 
     def suits(self, model: type, kind: str) -> bool:
         return not self.refusal(model, kind)

@@ -19,12 +19,14 @@ from gen_models.interface import (
     Completes,
     Data,
     Decodes,
+    Denoises,
     Frame,
     GenerativeModel,
     Opens,
     Range,
     Samples,
     Space,
+    State,
     Translates,
     checked,
     checked_seed,
@@ -37,11 +39,15 @@ from gen_models.zoo.shelf import Shelf, load, standing
 Made = TypeVar("Made")
 
 
-def label_rows(labels: Sequence[str], n: int, label: str | int | None = None, first: int = 0) -> Tensor | None:
+def label_rows(labels: Sequence[str], n: int, label: str | int | Tensor | None = None, first: int = 0) -> Tensor | None:
     """One-hot rows (n, K): the class asked for by name or index, or class (first + k) mod K for sample k.
 
-    None for an entry without classes; BadInput for a class that it does not have.
+    Rows (n, K) stay as they are. None for an entry without classes; BadInput for a class that it does not have.
     """
+    if isinstance(label, Tensor):
+        if label.shape != (n, len(labels)):
+            raise BadInput(f"Label rows of {n} samples are ({n}, {len(labels)}), not {tuple(label.shape)}.")
+        return label.float()
     if not labels:
         if label is None:
             return None
@@ -68,45 +74,73 @@ def limits(model: GenerativeModel) -> Mapping[str, Range | Choices]:
 
 
 def sample(
-    model: GenerativeModel, seed: int, n: int, *, label: str | int | None = None, first: int = 0, **values: Any
+    model: GenerativeModel,
+    seed: int,
+    n: int,
+    *,
+    label: str | int | Tensor | None = None,
+    first: int = 0,
+    start: State | None = None,
+    **values: Any,
 ) -> Run:
     """Frames of n samples with seeds seed .. seed + n - 1; options and seeds are checked before the first frame.
 
-    `first` is the number of the first of them in a larger set, which decides its class where no label is asked for.
+    `label` may be rows (n, K) too: one-hot, mixed, or zero for none. `first` is the number of the first of them in a
+    larger set, which decides its class where no label is asked for. `start` goes on from a frame's state: the frames
+    are those of the steps that are left, and cost those alone; BadInput for a model that does not denoise.
     What does not fit into memory at once is drawn in parts, and `said` of what is returned says so. On ZeroGPU models
     of the Hub draw on the GPU that is lent for it; their frames arrive on the CPU.
     """
     told: list[str] = []
     if device.lends() and isinstance(model, Opens) and (place := standing(model)):
-        asked = {"seed": seed, "n": n, "label": label, "first": first, **values}
+        asked = {"seed": seed, "n": n, "label": label, "first": first, "start": start, **values}
         return Run(_lent(place, asked, told), told)
-    return drawn(model, seed, n, label=label, first=first, **values)
+    return drawn(model, seed, n, label=label, first=first, start=start, **values)
 
 
-def drawn(model: GenerativeModel, seed: int, n: int, *, label: Any = None, first: int = 0, **values: Any) -> Run:
+def drawn(
+    model: GenerativeModel,
+    seed: int,
+    n: int,
+    *,
+    label: Any = None,
+    first: int = 0,
+    start: State | None = None,
+    **values: Any,
+) -> Run:
     """`sample` where the model is."""
     told: list[str] = []
 
     def frames() -> Iterator[Frame]:
         if not isinstance(model, Samples):
             raise BadInput("This entry does not sample.")
-        start = checked_seed(seed, n)
+        lowest = checked_seed(seed, n)
         chosen = checked(type(model).sample, values, limits(model))
         rows = label_rows(model.labels, n, label, first)
+        if start is not None and not isinstance(model, Denoises):
+            raise BadInput("This entry cannot go on from a step of its own: it does not denoise.")
 
         def part(which: slice) -> Iterator[Frame]:
-            noise = Noise(range(start, start + n)[which], model.device)
-            return stepped(model.sample(noise, label=None if rows is None else rows[which].to(model.device), **chosen))
+            noise = Noise(range(lowest, lowest + n)[which], model.device)
+            begun = {} if start is None else {"start": _rows_of(start, which, model.device)}
+            asked = None if rows is None else rows[which].to(model.device)
+            return stepped(model.sample(noise, label=asked, **begun, **chosen))
 
         yield from in_parts(part, n, model, told)
 
     return Run(frames(), told)
 
 
+def _rows_of(state: State, which: slice, where: torch.device) -> State:
+    """The state of some of its samples, where the model is."""
+    history = tuple((t, x0[which].to(where)) for t, x0 in state.history)
+    return state._replace(x=state.x[which].to(where), history=history)
+
+
 def _lent(place: tuple[str, str], asked: Mapping[str, Any], told: list[str]) -> Iterator[Frame]:
     """The frames of `drawn` for the model that stands at `place`, from the GPU that is lent."""
     try:
-        for kind, content in _on_gpu(*place, dict(asked)):
+        for kind, content in _on_gpu(*place, lending.packed(asked)):
             if kind == "wrong":
                 raise BadInput(content)
             if kind == "said":
@@ -123,7 +157,7 @@ def _lent(place: tuple[str, str], asked: Mapping[str, Any], told: list[str]) -> 
 def _on_gpu(root: str, name: str, asked: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Each frame packed, a word for the person when there is one, and what is wrong as a word: errors lose theirs."""
     try:
-        run, said = drawn(load(name, Shelf(root), device.LENT), **asked), ""
+        run, said = drawn(load(name, Shelf(root), device.LENT), **lending.landed(asked)), ""
         for frame in run:
             if run.said != said:
                 said = run.said
