@@ -17,8 +17,9 @@ from torch import Tensor
 from gen_models.interface import Guess, State
 from gen_models.noise import Noise
 
-Solver = Literal["euler", "heun", "dpm++2m", "ddim", "ddpm"]
+Solver = Literal["euler", "heun", "dpm++2m", "unipc", "ddim", "ddpm"]
 SOLVERS: tuple[str, ...] = get_args(Solver)
+REMEMBER = ("dpm++2m", "unipc")  # go by earlier guesses; all others walk as well without a history
 
 Denoise = Callable[[Tensor, float], Guess]
 Schedule = Callable[[float], tuple[float, float]]
@@ -33,14 +34,33 @@ def step(
     eta (0..1) is the share of DDPM's noise that "ddim" puts back; "euler" is ddim(0) and "ddpm" is ddim(1).
     """
     guess = denoise(state.x, state.t)
-    calls = 1
+    calls, history = 1, ((state.t, guess.x0),)
     if solver == "heun":
         x, calls = _heun(denoise, schedule, state, guess, t)
     elif solver == "dpm++2m":
         x = _dpm(schedule, state, guess, t)
+    elif solver == "unipc":
+        x = _dpm(schedule, state._replace(x=_corrected(schedule, state, guess)), guess, t)
+        history = (*(state.history or history)[-1:], *history)
     else:
         x = _ddim(schedule, state, guess, t, noise, {"euler": 0.0, "ddpm": 1.0}.get(solver, eta))
-    return State(t, x, state.step + 1, ((state.t, guess.x0),)), guess, calls
+    return State(t, x, state.step + 1, history), guess, calls
+
+
+def calls_of(solver: str, steps: int) -> int:
+    """The calls of the network that a walk of `steps` steps from noise to data takes."""
+    return 2 * steps - 1 if solver == "heun" else steps  # the last step, onto the data, is Euler's
+
+
+def steps_within(solver: str, calls: int) -> int:
+    """The most steps of a walk from noise to data that take at most `calls` calls, which is 1 or more."""
+    return (calls + 1) // 2 if solver == "heun" else calls
+
+
+def remaining(steps: int, now: float = 1.0) -> list[float]:
+    """Those of the times 1, 1 - 1/steps, .., 0 that are still to come."""
+    times = [1 - i / steps for i in range(1, steps + 1)]
+    return [t for t in times if t < now - 1e-9]
 
 
 def _ddim(schedule: Schedule, state: State, guess: Guess, t: float, noise: Noise, eta: float) -> Tensor:
@@ -55,15 +75,20 @@ def _ddim(schedule: Schedule, state: State, guess: Guess, t: float, noise: Noise
 
 
 def _heun(denoise: Denoise, schedule: Schedule, state: State, guess: Guess, t: float) -> tuple[Tensor, int]:
-    """The trapezoid of dx = x0 dalpha + eps dsigma; the last step, onto the data, is Euler's.
+    """Euler's step, then the trapezoid over both ends; the last step, onto the data, is Euler's.
 
-    Elucidating the Design Space of Diffusion-Based Generative Models (Karras et al., 2022), arXiv 2206.00364.
+    Where x_t lies on straight lines (alpha + sigma = 1) the ODE is that of x over t, as flow matching has it; otherwise
+    that of x / alpha over sigma / alpha, as in Elucidating the Design Space of Diffusion-Based Generative Models
+    (Karras et al., 2022), arXiv 2206.00364. So do diffusers' FlowMatchHeunDiscreteScheduler and HeunDiscreteScheduler.
     """
     (alpha, sigma), (alpha_to, sigma_to) = schedule(state.t), schedule(t)
     x = state.x + (alpha_to - alpha) * guess.x0 + (sigma_to - sigma) * guess.eps
     if sigma_to == 0:
         return x, 1
     again = denoise(x, t)
+    if alpha > 0 and not math.isclose(alpha + sigma, 1, rel_tol=1e-6):
+        change = 0.5 * (sigma_to / alpha_to - sigma / alpha) * (guess.eps + again.eps)
+        return alpha_to * (state.x / alpha + change), 2
     slope = (alpha_to - alpha) * (guess.x0 + again.x0) + (sigma_to - sigma) * (guess.eps + again.eps)
     return state.x + 0.5 * slope, 2
 
@@ -75,13 +100,40 @@ def _dpm(schedule: Schedule, state: State, guess: Guess, t: float) -> Tensor:
     """
     (alpha, sigma), (alpha_to, sigma_to) = schedule(state.t), schedule(t)
     x0 = guess.x0
-    if state.history and sigma_to > 0:
+    if state.history:
         before, x0_before = state.history[-1]
-        log_snr = [_log_snr(*schedule(s)) for s in (before, state.t, t)]
-        last = log_snr[1] - log_snr[0]
-        if math.isfinite(last) and last > 0:
-            x0 = x0 + (log_snr[2] - log_snr[1]) / (2 * last) * (x0 - x0_before)
+        if pace := _pace(schedule, before, state.t, t):
+            x0 = x0 + pace / 2 * (x0 - x0_before)
     return sigma_to / sigma * state.x + (alpha_to - alpha * sigma_to / sigma) * x0
+
+
+def _corrected(schedule: Schedule, state: State, guess: Guess) -> Tensor:
+    """x after the corrector of order 2 (B(h) of kind 2, data prediction), which knows the guess made at x itself.
+
+    UniPC: A Unified Predictor-Corrector Framework for Fast Sampling of Diffusion Models (Zhao et al., 2023),
+    arXiv 2302.04867. Its predictor in this form is the step of DPM-Solver++, and the corrector differs from it by a
+    multiple of guesses alone, so it needs no earlier x. Two pairs in the history say that the last step was UniPC's.
+    """
+    if len(state.history) < 2:
+        return state.x
+    (before, x0_before), (last, x0_last) = state.history[-2:]
+    (alpha_last, sigma_last), (alpha, sigma) = schedule(last), schedule(state.t)
+    change = 0.5 * (guess.x0 - x0_last)
+    h = _log_snr(alpha_last, sigma_last) - _log_snr(alpha, sigma)  # below 0
+    if before != last and -math.inf < h < 0:  # the last step was of order 2
+        pace = _pace(schedule, before, last, state.t)
+        first = 1 / h - 1 / math.expm1(h)
+        second = 2 * ((math.expm1(h) / h - 1) / h - 0.5) / math.expm1(h)
+        past = (first - second) * pace / (1 + pace)
+        change = (past - 0.5) * pace * (x0_last - x0_before) + (first - past) * (guess.x0 - x0_last)
+    return state.x + (alpha - alpha_last * sigma / sigma_last) * change
+
+
+def _pace(schedule: Schedule, before: float, now: float, to: float) -> float:
+    """The coming step in log-SNR over the last one: what order 2 goes by; 0 where either is infinite or nothing."""
+    levels = [_log_snr(*schedule(t)) for t in (before, now, to)]
+    last, coming = levels[1] - levels[0], levels[2] - levels[1]
+    return coming / last if 0 < last < math.inf and 0 < coming < math.inf else 0.0
 
 
 def _log_snr(alpha: float, sigma: float) -> float:

@@ -15,7 +15,7 @@ import pytest
 import torch
 from contract import same, values_of
 from safetensors.torch import load_file
-from toys import lively, small, source_for
+from toys import lively, small, source_for, teacher_for
 
 from gen_models import checkpoint, data, training, zoo
 from gen_models.interface import Samples, Translates, checked, options
@@ -65,7 +65,7 @@ def test_only_the_players_parameters_move_in_its_turn(name):
         )
         model = lively(entry)
         before = {key: p.detach().clone() for key, p in model.named_parameters()}
-        list(Training(model, source_for(entry), recipe))
+        list(Training(model, source_for(entry), recipe, teacher=teacher_for(entry)))
         moved = {key for key, p in model.named_parameters() if not torch.equal(p, before[key])}
         mine = {key for key in before if not player or key.startswith(f"{player}.")}
         if player:  # `begin` may fill tensors of a model that plays alone; of a player it does not
@@ -77,7 +77,7 @@ def test_only_the_players_parameters_move_in_its_turn(name):
 @pytest.mark.parametrize("name", EVERY)
 def test_two_steps_stay_finite_and_leave_the_global_generator_alone(name):
     entry = small(EVERY[name], steps=2)
-    run = Training(zoo.build(entry), source_for(entry), entry.recipe)
+    run = Training(zoo.build(entry), source_for(entry), entry.recipe, teacher=teacher_for(entry))
     before = torch.random.get_rng_state()
     reports = list(run)
     assert torch.equal(torch.random.get_rng_state(), before)
@@ -91,15 +91,15 @@ def test_two_steps_stay_finite_and_leave_the_global_generator_alone(name):
 def test_stopped_and_resumed_is_never_stopped_bit_for_bit(name, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "REPORT", 0.0)
     entry = small(EVERY[name], steps=4)
-    source = source_for(entry)
-    seen = [p.seen for p in zoo.run(entry, source, seed=3, folder=tmp_path / "whole", look=values_of)]
+    source, asked = source_for(entry), {"seed": 3, "look": values_of}
+    seen = [p.seen for p in zoo.run(entry, source, folder=tmp_path / "whole", teacher=teacher_for(entry), **asked)]
 
-    first = zoo.run(entry, source, seed=3, folder=tmp_path / "broken", look=values_of)
+    first = zoo.run(entry, source, folder=tmp_path / "broken", teacher=teacher_for(entry), **asked)
     while next(first).step < 2:
         pass
     first.close()
     assert {path.name for path in (tmp_path / "broken").iterdir()} == {zoo.STATE}, "no checkpoint before the end"
-    later = list(zoo.run(entry, source, seed=3, folder=tmp_path / "broken", look=values_of))
+    later = list(zoo.run(entry, source, folder=tmp_path / "broken", teacher=teacher_for(entry), **asked))
 
     more = len(entry.recipe.stages) - 1
     assert [progress.step for progress in later] == [3, 4, *[1, 2, 3, 4] * more]

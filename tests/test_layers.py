@@ -14,14 +14,19 @@ FILES = sorted([*(ROOT / "gen_models").rglob("*.py"), ROOT / "app.py"])
 
 BASE = {"interface", "noise", "music"}
 TOOLS = {"data", "checkpoint", "training", "latent", "render", "metrics", "device", "hub"}
-BELOW_ZOO = BASE | TOOLS | {"nn", "solvers"}
+BELOW_ZOO = BASE | TOOLS | {"nn", "schedules", "solvers", "steering", "forward", "editing", "branching"}
 ALLOWED = {
     "noise": set(),
     "interface": {"noise"},
     "music": {"interface"},
     "nn": BASE,
+    "schedules": set(),
     "solvers": BASE,
-    "models": BASE | {"nn", "solvers"},
+    "editing": BASE | {"solvers"},
+    "steering": BASE | {"latent"},
+    "forward": BASE | {"metrics", "schedules"},
+    "branching": BASE | {"editing"},
+    "models": BASE | {"nn", "schedules", "solvers"},
     **dict.fromkeys(TOOLS, BASE),
     "zoo": BELOW_ZOO | {"models"},
     "evaluate": BELOW_ZOO | {"zoo"},
@@ -42,6 +47,8 @@ PURE = {
     "models",
     "training",
     "latent",
+    "steering",
+    "editing",
     "zoo",
 }  # torch, numpy, standard library
 

@@ -49,7 +49,7 @@ def test_a_shipped_checkpoint_loads_and_draws(name):
     model = zoo.load(name)
     assert not model.training
     assert not any(p.requires_grad for p in model.parameters())
-    steps = {"steps": 3} if "steps" in options(type(model).sample) else {}
+    steps = {"steps": 4} if "steps" in options(type(model).sample) else {}
     *_, last = zoo.sample(model, 0, 2, **steps)
     assert last.x.isfinite().all()
     assert last.x.float().std() > 0.05, "something is drawn"

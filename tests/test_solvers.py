@@ -15,7 +15,7 @@ from torch.testing import assert_close
 from gen_models.interface import Guess, Space, State
 from gen_models.models.diffusion import DDPM, FlowMatching
 from gen_models.noise import Noise, mixed
-from gen_models.solvers import SOLVERS, log_density, step
+from gen_models.solvers import SOLVERS, calls_of, log_density, step, steps_within
 
 SPACE = Space("points", (2,))
 MODELS = {"ddpm": DDPM(SPACE, channels=8), "flow": FlowMatching(SPACE, channels=8)}
@@ -113,7 +113,7 @@ def test_every_solver_recovers_mean_and_deviation(name, solver):
     assert abs(last.std() - SPREAD) < 4 * SPREAD / (2 * n) ** 0.5 + bias
 
 
-@pytest.mark.parametrize("solver", ["euler", "heun", "dpm++2m"])
+@pytest.mark.parametrize("solver", ["euler", "heun", "dpm++2m", "unipc"])
 @pytest.mark.parametrize("name", MODELS)
 def test_deterministic_solvers_follow_the_flow(name, solver):
     x = torch.linspace(-3, 3, 13, dtype=torch.float64)
@@ -125,10 +125,13 @@ def test_deterministic_solvers_follow_the_flow(name, solver):
     assert error[2] < {"heun": 0.005}.get(solver, 0.03)
 
 
-@pytest.mark.parametrize(("solver", "order"), [("euler", 1), ("heun", 2), ("dpm++2m", 2)])
+@pytest.mark.parametrize(("solver", "order"), [("euler", 1), ("heun", 2), ("dpm++2m", 2), ("unipc", 3)])
 @pytest.mark.parametrize("name", MODELS)
 def test_the_order_of_a_solver(name, solver, order):
-    """Halving the step divides the error by 2^order; measured at t = 0.2, before the last step onto the data."""
+    """Halving the step divides the error by 2^order; measured at t = 0.2, before the last step onto the data.
+
+    A corrector of order 2 makes a predictor of order 2 one of order 3.
+    """
     x = torch.linspace(-3, 3, 13, dtype=torch.float64)
     error = []
     for steps in (25, 50, 100):  # each divides 1000, and t = 0.2 is one of its times
@@ -153,8 +156,9 @@ def test_one_formula_under_four_names(name):
     assert not torch.equal(last("ddim", 0.5), last("ddim", 1.0))
 
 
+@pytest.mark.parametrize("solver", ["dpm++2m", "unipc"])
 @pytest.mark.parametrize("name", MODELS)
-def test_dpm_solver_is_exact_where_x0_is_constant(name):
+def test_the_data_prediction_is_exact_where_x0_is_constant(name, solver):
     """A denoiser that always says the same x0: one step of a method in the data prediction arrives, as do many."""
 
     def denoise(x: Tensor, t: float) -> Guess:
@@ -162,7 +166,7 @@ def test_dpm_solver_is_exact_where_x0_is_constant(name):
         return Guess(torch.full_like(x, 0.7), (x - alpha * 0.7) / sigma)
 
     for steps in (1, 2, 10):
-        states = walked(name, "dpm++2m", denoise, torch.zeros(1, 3, dtype=torch.float64), Noise([0]), steps)
+        states = walked(name, solver, denoise, torch.zeros(1, 3, dtype=torch.float64), Noise([0]), steps)
         assert_close(states[-1].x, torch.full((1, 3), 0.7, dtype=torch.float64))
         assert all(state.x.isfinite().all() for state in states)
 
@@ -180,14 +184,13 @@ class Oracle(NamedTuple):
     def ddpm(cls, kind: str, steps: int, **values) -> Oracle:
         import diffusers
 
-        common = {"timestep_spacing": "trailing", "thresholding": False}
-        scheduler = getattr(diffusers, kind)(**common, **values)
+        scheduler = getattr(diffusers, kind)(timestep_spacing="trailing", **values)
         # Theirs are float32 products; in float64 the comparison can be strict. That both agree is a test above.
         ours, _ = MODELS["ddpm"].schedule((torch.arange(1000) + 1) / 1000)
         scheduler.alphas_cumprod = ours.square()
         scheduler.set_timesteps(steps)
         times = [1 - i / steps for i in range(steps)]
-        assert [round(1000 * t) - 1 for t in times] == [int(k) for k in scheduler.timesteps]
+        assert [round(1000 * t) - 1 for t in times] == list(dict.fromkeys(map(int, scheduler.timesteps)))
         return cls(scheduler, times)
 
 
@@ -255,6 +258,136 @@ def test_dpm_solver_agrees(steps):
     for i, (t, k) in enumerate(zip(times, scheduler.timesteps, strict=True)):
         x = scheduler.step(wavy_eps(x, t), int(k), x).prev_sample
         assert_close(ours[i + 1].x, x, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 10, 40, 200])
+def test_unipc_agrees(steps):
+    scheduler, times = Oracle.ddpm(
+        "UniPCMultistepScheduler",
+        steps,
+        solver_order=2,
+        solver_type="bh2",
+        predict_x0=True,
+        lower_order_final=True,  # the last step goes to clean data, at order 1, as ours does
+        final_sigmas_type="zero",
+    )
+    x = Noise([1, 2]).normal(2)
+    ours = walked("ddpm", "unipc", wavy_ddpm, x, Noise([1, 2]), steps)
+    for i, (t, k) in enumerate(zip(times, scheduler.timesteps, strict=True)):
+        x = scheduler.step(wavy_eps(x, t), int(k), x).prev_sample
+        assert_close(ours[i + 1].x, x, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("steps", [2, 10, 50])
+def test_unipc_agrees_on_the_schedule_of_flow_matching(steps):
+    from diffusers import UniPCMultistepScheduler
+
+    scheduler = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, solver_order=2)
+    scheduler.set_timesteps(steps)
+    times = [1 - i / steps for i in range(steps)]
+    scheduler.sigmas = torch.tensor([*times, 0.0], dtype=torch.float64)
+    # Theirs begins at 0.999999, since it cannot take a log-SNR of minus infinity; nearer to it they agree with ours.
+    scheduler._sigma_to_alpha_sigma_t = lambda sigma: ((1 - sigma).clamp(min=1e-300), sigma)
+    x = Noise([1, 2]).normal(2).double()
+    ours = walked("flow", "unipc", wavy_flow, x, Noise([1, 2]), steps)
+    for i, (t, k) in enumerate(zip(times, scheduler.timesteps, strict=True)):
+        x = scheduler.step(wavy_eps(x, t), k, x).prev_sample
+        assert_close(ours[i + 1].x, x, rtol=1e-4, atol=1e-4)
+
+
+def in_sigma_space(kind: str, steps: int) -> Oracle:
+    """A scheduler of x / alpha over sigma / alpha, whose sigmas are put in float64 as its timesteps name them."""
+    oracle = Oracle.ddpm(kind, steps, beta_start=1e-4, beta_end=0.02)
+    pairs = [schedule_of("ddpm")(t) for t in [*oracle.times, 0.0]]
+    sigmas = torch.tensor([sigma / alpha for alpha, sigma in pairs], dtype=torch.float64)
+    if kind == "HeunDiscreteScheduler":
+        sigmas = torch.cat([sigmas[:1], sigmas[1:-1].repeat_interleave(2), sigmas[-1:]])
+    assert_close(oracle.scheduler.sigmas.double(), sigmas, rtol=1e-3, atol=1e-6)
+    oracle.scheduler.sigmas = sigmas
+    return oracle
+
+
+@pytest.mark.parametrize("steps", [1, 10, 50])
+def test_euler_agrees(steps):
+    scheduler, times = in_sigma_space("EulerDiscreteScheduler", steps)
+    x = Noise([1, 2]).normal(2).double()
+    ours = walked("ddpm", "euler", wavy_ddpm, x, Noise([1, 2]), steps)
+    scaled = x / schedule_of("ddpm")(1.0)[0]  # theirs: x / alpha
+    for i, (t, k) in enumerate(zip(times, scheduler.timesteps, strict=True)):
+        alpha, alpha_to = schedule_of("ddpm")(t)[0], schedule_of("ddpm")(ours[i + 1].t)[0]
+        seen = scheduler.scale_model_input(scaled, k)
+        assert_close(seen, alpha * scaled, msg="what their network sees is our x_t")
+        scaled = scheduler.step(wavy_eps(seen, t), k, scaled).prev_sample
+        assert_close(ours[i + 1].x, alpha_to * scaled, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 10, 50])
+def test_heun_agrees(steps):
+    scheduler, _ = in_sigma_space("HeunDiscreteScheduler", steps)
+    x = Noise([1, 2]).normal(2).double()
+    ours = walked("ddpm", "heun", wavy_ddpm, x, Noise([1, 2]), steps)
+    scaled, states = x / schedule_of("ddpm")(1.0)[0], []
+    for k in scheduler.timesteps:
+        first, t = scheduler.state_in_first_order, (int(k) + 1) / 1000
+        seen = scheduler.scale_model_input(scaled, k)
+        scaled = scheduler.step(wavy_eps(seen, t), k, scaled).prev_sample
+        if not first or len(states) == steps - 1:
+            states.append(scaled)
+    assert len(states) == steps
+    for mine, theirs in zip(ours[1:], states, strict=True):
+        assert_close(mine.x, schedule_of("ddpm")(mine.t)[0] * theirs, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("name", MODELS)
+def test_a_state_alone_is_enough_to_go_on(name, solver):
+    x, noise = Noise([1, 2]).normal(2).double(), Noise([1, 2])
+    trunk = walked(name, solver, exact(name), x, noise, 10, 0.5)
+    for k in (2, 4, 8):
+        alone = State(
+            trunk[k].t, trunk[k].x.clone(), trunk[k].step, tuple((t, x0.clone()) for t, x0 in trunk[k].history)
+        )
+        branch = step(solver, exact(name), schedule_of(name), alone, trunk[k + 1].t, noise, 0.5)[0]
+        assert torch.equal(branch.x, trunk[k + 1].x)
+        bare = step(solver, exact(name), schedule_of(name), alone._replace(history=()), trunk[k + 1].t, noise, 0.5)[0]
+        assert torch.equal(bare.x, branch.x) == (solver not in ("dpm++2m", "unipc")), "only multistep solvers look back"
+
+
+@pytest.mark.parametrize("other", [solver for solver in SOLVERS if solver != "unipc"])
+def test_unipc_corrects_its_own_steps_only(other):
+    """After another solver's step its own predictor did not make x, so it begins with order 2 and no corrector."""
+    x, noise = Noise([1]).normal(2).double(), Noise([1])
+    state = walked("ddpm", other, exact("ddpm"), x, noise, 10)[4]
+    follows, predictor = (
+        step(solver, exact("ddpm"), schedule_of("ddpm"), state, 0.5, noise)[0] for solver in ("unipc", "dpm++2m")
+    )
+    assert torch.equal(follows.x, predictor.x)
+    assert [t for t, _ in follows.history] == [state.history[-1][0], state.t]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_corrector_helps(name):
+    """With few steps UniPC ends nearer to the flow's end than its predictor alone, which is DPM-Solver++."""
+    x = torch.linspace(-3, 3, 13, dtype=torch.float64)
+    for steps in (10, 20, 40):
+        off = {}
+        for solver in ("dpm++2m", "unipc"):
+            state = walked(name, solver, exact(name), x, Noise([0]), steps)[steps * 4 // 5]
+            off[solver] = float((state.x - end_of_ode(name, x, state.t)).square().mean().sqrt())
+        assert off["unipc"] < off["dpm++2m"]
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_equal_calls(solver):
+    for calls in range(1, 12):
+        steps = steps_within(solver, calls)
+        assert steps >= 1
+        assert calls_of(solver, steps) <= calls < calls_of(solver, steps + 1)
+        spent, state, noise = 0, State(1.0, torch.zeros(1, 2, dtype=torch.float64)), Noise([0])
+        for i in range(1, steps + 1):
+            state, _, cost = step(solver, exact("flow"), schedule_of("flow"), state, 1 - i / steps, noise)
+            spent += cost
+        assert spent == calls_of(solver, steps)
 
 
 @pytest.mark.parametrize("steps", [1, 10, 50])

@@ -69,7 +69,9 @@ def test_the_number_of_steps_may_change_midway(walker):
     assert [frame.state.t for frame in branch] == pytest.approx([0.5 - k / 16 for k in range(9)])
 
 
-@pytest.mark.parametrize(("solver", "calls"), [("euler", 8), ("ddim", 8), ("ddpm", 8), ("dpm++2m", 8), ("heun", 15)])
+@pytest.mark.parametrize(
+    ("solver", "calls"), [("euler", 8), ("ddim", 8), ("ddpm", 8), ("dpm++2m", 8), ("unipc", 8), ("heun", 15)]
+)
 def test_calls_are_counted(walker, solver, calls):
     count = []
     handle = walker.network.register_forward_hook(lambda *_: count.append(1))

@@ -14,7 +14,7 @@ from gen_models.interface import Batch, Data, GenerativeModel, Space, options
 from gen_models.noise import mixed
 
 NARROW = {
-    "image": {"channels": 8, "hidden": 16, "components": 3, "factors": 2, "codes": 64},
+    "image": {"channels": 8, "hidden": 16, "components": 3, "factors": 2, "codes": 64, "walks": 64},
     "text": {"width": 16, "layers": 1, "heads": 2, "window": 8},
     "music": {"width": 16, "layers": 1, "heads": 2, "window": 8},
 }
@@ -95,6 +95,11 @@ def lively(entry: zoo.Entry, seed: int = 0) -> GenerativeModel:
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn(parameter.shape, generator=rng))
     return model
+
+
+def teacher_for(entry: zoo.Entry) -> GenerativeModel | None:
+    """What a small entry learns from, as small; None where it needs no teacher."""
+    return lively(small(zoo.ZOO[entry.teacher]), seed=7) if entry.teacher else None
 
 
 def put_on_shelf(folder: Path, entry: zoo.Entry) -> None:

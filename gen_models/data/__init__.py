@@ -10,6 +10,7 @@ from gen_models.data.hub import HUB_SETS, HubSet, load_hub_set
 from gen_models.data.images import in_bytes, in_range
 from gen_models.data.pictures import from_pictures
 from gen_models.data.points import from_points, points_from_csv
+from gen_models.data.posteriors import Posterior, posterior
 from gen_models.data.reading import picture
 from gen_models.data.text import TEXT_SETS, TextSet, decoded, encoded, from_text, load_text_set, read_text
 from gen_models.interface import BadInput, Data, Space
@@ -17,6 +18,7 @@ from gen_models.interface import BadInput, Data, Space
 __all__ = [
     "NAMES",
     "Domains",
+    "Posterior",
     "decoded",
     "encoded",
     "from_pictures",
@@ -28,6 +30,7 @@ __all__ = [
     "load",
     "picture",
     "points_from_csv",
+    "posterior",
     "read_text",
     "source_of",
     "space_of",

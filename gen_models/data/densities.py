@@ -143,20 +143,31 @@ def _in_blocks(log_prob: Callable[[Tensor], Tensor], width: int) -> Callable[[Te
     return blocked
 
 
-def _blurred(centres: Tensor, sigma: float, weights: Tensor | None = None) -> Callable[[Tensor], Tensor]:
-    """log-density of points `centres` (K, 2), chosen with `weights` (K,), blurred by a Gaussian of std `sigma`.
+class Blurred:
+    """Log-density of points `centres` (K, 2), chosen with `weights` (K,), blurred by a Gaussian of std `sigma`.
 
     A curve is a row of centres at most sigma apart: the sum is then the integral to eight digits, and to a few per cent
     within sigma of the curve's ends.
     """
-    weights = torch.ones(len(centres), dtype=torch.float64) if weights is None else weights
-    constant = (weights / weights.sum()).log() - math.log(math.tau * sigma**2) - centres.square().sum(1) / 2 / sigma**2
 
-    def log_prob(x: Tensor) -> Tensor:
-        exponent = torch.addmm(constant, x, centres.T / sigma**2)  # (B, K)
-        return exponent.logsumexp(1) - x.square().sum(1) / 2 / sigma**2
+    def __init__(self, centres: Tensor, sigma: float, weights: Tensor | None = None):
+        weights = torch.ones(len(centres), dtype=torch.float64) if weights is None else weights
+        self.centres, self.sigma, self.weights = centres, sigma, weights / weights.sum()
+        scale = math.log(math.tau * sigma**2)
+        self._constant = self.weights.log() - scale - centres.square().sum(1) / 2 / sigma**2
+        self._log_prob = _in_blocks(self._of_rows, len(centres))
 
-    return _in_blocks(log_prob, len(centres))
+    def __call__(self, x: Tensor) -> Tensor:
+        return self._log_prob(x)
+
+    def _of_rows(self, x: Tensor) -> Tensor:
+        exponent = torch.addmm(self._constant, x, self.centres.T / self.sigma**2)  # (B, K)
+        return exponent.logsumexp(1) - x.square().sum(1) / 2 / self.sigma**2
+
+    def on_grid(self, line: Tensor) -> Tensor:
+        """The density, not its logarithm, at (line[i], line[j]): (N, N), one product, since a Gaussian's axes part."""
+        x, y = (-(line[:, None] - centre).square() / 2 / self.sigma**2 for centre in self.centres.T)  # (N, K)
+        return (x.exp() * self.weights) @ y.exp().T / (math.tau * self.sigma**2)
 
 
 def _midpoints(n: int) -> Tensor:
@@ -236,12 +247,12 @@ def _table() -> dict[str, Density]:
     roll, moons, circles, rings = _roll(_midpoints(512)), _both_moons(), _concentric(2, 1.5), _concentric(4, 0.75)
     spirals, weights = _both_spirals()
     rows = (
-        ("8gaussians", "8 Gaussians", _eight_gaussians, _blurred(eight, 0.5 / 1.414), eight.chunk(8)),
-        ("moons", "Two moons", _moons, _blurred(moons, 0.2), moons.chunk(2)),
-        ("circles", "Two circles", _circles, _blurred(circles, 0.24), circles.chunk(2)),
-        ("rings", "Four rings", _rings, _blurred(rings, 0.08), rings.chunk(4)),
-        ("swissroll", "Swiss roll", _swissroll, _blurred(roll, 0.2), (roll,)),
-        ("2spirals", "Two spirals", _two_spirals, _blurred(spirals, 0.1, weights), spirals.chunk(2)),
+        ("8gaussians", "8 Gaussians", _eight_gaussians, Blurred(eight, 0.5 / 1.414), eight.chunk(8)),
+        ("moons", "Two moons", _moons, Blurred(moons, 0.2), moons.chunk(2)),
+        ("circles", "Two circles", _circles, Blurred(circles, 0.24), circles.chunk(2)),
+        ("rings", "Four rings", _rings, Blurred(rings, 0.08), rings.chunk(4)),
+        ("swissroll", "Swiss roll", _swissroll, Blurred(roll, 0.2), (roll,)),
+        ("2spirals", "Two spirals", _two_spirals, Blurred(spirals, 0.1, weights), spirals.chunk(2)),
         ("pinwheel", "Pinwheel", _pinwheel, _in_blocks(_pinwheel_log_prob, 4 * 512), _arms().chunk(5)),
         ("checkerboard", "Checkerboard", _checkerboard, _checkerboard_log_prob, _squares().chunk(8)),
     )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gen_models import data, music, zoo
-from gen_models.interface import BadInput, Classifies, Data, GenerativeModel, Samples, Space, options
+from gen_models.interface import BadInput, Classifies, Data, GenerativeModel, Imitates, Samples, Space, options
 from gen_models.noise import mixed
 
 SLOW = 0.05  # seconds a sample: slower samplers are judged on fewer
@@ -56,9 +56,15 @@ def judges_of(shelf: zoo.Shelf, data_name: str | None) -> Judges | None:
 
 
 def settings(entry: zoo.Entry) -> dict[str, dict[str, Any]]:
-    """Options of sampling by the name of their row: the defaults, and without guidance where there is any."""
+    """Options of sampling by the name of their row: the defaults, and without guidance where there is any.
+
+    A model that has learnt to take few steps has a row for each number of them, its default first.
+    """
     known = options(entry.model.sample, entry.limits())
     chosen = {name: option.default for name, option in known.items() if not option.fixed}
+    if issubclass(entry.model, Imitates):
+        values = dict.fromkeys((chosen["steps"], *known["steps"].allowed.values))
+        return {f"steps {value}": chosen | {"steps": value} for value in values}
     if "guidance" not in chosen:
         name, value = next(iter(chosen.items()), ("samples", ""))
         return {f"{name} {value}".strip() if isinstance(value, str) else f"{name} {value:g}": chosen}

@@ -150,6 +150,14 @@ class Denoises(Refines):
         return alpha.reshape(shape) * x0 + sigma.reshape(shape) * eps
 
 
+class Imitates(Samples):
+    """Has learnt from a teacher to do in few calls what that does in many, from the same noise."""
+
+    @abstractmethod
+    def target(self) -> Mapping[str, Any]:
+        """The options of the teacher's `sample` whose outcome was learnt."""
+
+
 class Decodes(ABC):
     """z -> x, at once and differentiably: what latent sliders and interpolation need."""
 

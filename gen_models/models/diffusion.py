@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import Tensor, nn
 
+from gen_models import schedules
 from gen_models.interface import (
     BadInput,
     Batch,
@@ -30,7 +31,7 @@ from gen_models.interface import (
 )
 from gen_models.nn import PointsNetwork, UNet
 from gen_models.noise import Noise
-from gen_models.solvers import Solver, log_density, step
+from gen_models.solvers import Solver, log_density, remaining, step
 
 Steps = Annotated[int, Range(1, 1000)]
 Guidance = Annotated[float, Range(0.0, 8.0, 0.1)]
@@ -112,12 +113,6 @@ class Walks(Denoises):
             calls += cost
             x = state.x.clamp(-1, 1) if i == len(times) and self.space.kind == "image" else state.x
             yield Frame(x, i, len(times), x0=guess.x0, show={"eps": guess.eps}, state=state, calls=calls)
-
-
-def remaining(steps: int, now: float = 1.0) -> list[float]:
-    """Those of the times 1, 1 - 1/steps, .., 0 that are still to come."""
-    times = [1 - i / steps for i in range(1, steps + 1)]
-    return [t for t in times if t < now - 1e-9]
 
 
 class Diffusion(GenerativeModel, Walks):
@@ -212,14 +207,13 @@ class DDPM(Diffusion):
             raise BadInput("The diffusers U-Net here is for pictures without classes; choose the network 'ours'.")
         super().__init__(space, channels=channels, label_dropout=label_dropout, conditional=conditional, build=build)
         self.diffusers = bool(build)
-        betas = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
-        kept = torch.cat([torch.ones(1, dtype=torch.float64), torch.cumprod(1 - betas, 0)])  # alpha^2 at k = -1 .. 999
-        self.register_buffer("alphas", kept.sqrt(), persistent=False)
-        self.register_buffer("sigmas", (1 - kept).sqrt(), persistent=False)
+        alphas, sigmas = schedules.linear_levels()  # at diffusers' k = -1 .. 999
+        self.register_buffer("alphas", alphas, persistent=False)
+        self.register_buffer("sigmas", sigmas, persistent=False)
 
     def schedule(self, t: float | Tensor) -> tuple[Tensor, Tensor]:
         """alpha and sigma of the nearest of the 1000 levels, float64; t = 0 is clean."""
-        level = (torch.as_tensor(t, dtype=torch.float64) * 1000).round().long().to(self.alphas.device)
+        level = schedules.nearest(t).to(self.alphas.device)
         return self.alphas[level], self.sigmas[level]
 
     def predict(self, x_t: Tensor, t: Tensor, label: Tensor | None) -> Tensor:
@@ -267,8 +261,7 @@ class FlowMatching(Diffusion, Scores):
 
     def schedule(self, t: float | Tensor) -> tuple[Tensor, Tensor]:
         """alpha = 1 - t, sigma = t."""
-        t = torch.as_tensor(t)
-        return 1 - t, t
+        return schedules.flow(t)
 
     def guess(self, x_t: Tensor, t: Tensor, predicted: Tensor) -> Guess:
         t = t.view((-1,) + (1,) * (x_t.dim() - 1))

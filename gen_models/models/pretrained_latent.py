@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from gen_models.interface import BadInput, Choices, Frame, Guess, Range, Refines, Space, State, Text
-from gen_models.models.diffusion import Eta, InOrder, Steps, remaining
+from gen_models.models.diffusion import Eta, InOrder, Steps
 from gen_models.models.pretrained import (
     INDEX,
     LabelRows,
@@ -30,7 +30,7 @@ from gen_models.models.pretrained import (
 )
 from gen_models.models.pretrained_levels import Levels
 from gen_models.noise import Noise
-from gen_models.solvers import Solver, step
+from gen_models.solvers import Solver, remaining, step
 
 DECODED = 50  # steps up to which the guess of every step is decoded
 LARGEST = 1024  # pixels of a side

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import gradio as gr
+from torch import Tensor
 
-from gen_models import data, zoo
-from gen_models.interface import BadInput, Samples, checked_seed
+from gen_models import data, render, zoo
+from gen_models.interface import BadInput, Samples, Space, checked_seed
 from gen_models.ui import figures
 from gen_models.ui.fields import Field, seed
 from gen_models.ui.live import live
@@ -21,6 +23,7 @@ from gen_models.ui.widgets import Ask, Form, columns, note, run_of, side, stage
 
 KEY, TITLE = "compare", "Compare"
 COUNT = {"image": 16, "points": 1000}  # samples of each entry; the preview of a checkpoint has as many
+SPREAD = 3.0  # standard deviations from grey to white
 TELL = 0.15  # seconds between two messages of a run, at least
 HINT = "The same seeds for every entry. Draw new ones, or click a point to find its samples."
 
@@ -152,10 +155,12 @@ def _drawn(ask: Ask, device: str) -> Iterator[dict[str, Any] | str]:
     if not members:
         raise BadInput("No entry of this data set draws samples.")
     drawn: dict[str, Any] = {}
+    first: dict[str, Tensor | None] = {}  # the noise that each begins with
     for at, picked in enumerate(members):
         place, told = f"{picked.name}, {at + 1} of {len(members)}", 0.0
         try:
-            for frame in zoo.sample(picked.model(device), start, COUNT[picked.space.kind]):
+            model = picked.model(device)
+            for frame in zoo.sample(model, start, COUNT[picked.space.kind]):
                 if ask.stopped:
                     yield f"stopped after {at} of {len(members)} entries; the others keep their seeds"
                     return
@@ -163,10 +168,26 @@ def _drawn(ask: Ask, device: str) -> Iterator[dict[str, Any] | str]:
                     told = time.monotonic()
                     yield place + (f": step {frame.step} of {frame.total}" if frame.total > 1 else "")
             drawn[picked.name] = sources.shown(frame.x, picked.space) | {"seed": start}
+            if picked.space.kind == "image":
+                first[picked.name] = zoo.beginnings(model, range(start, start + COUNT["image"]))
+                drawn[picked.name] |= {"noise": _noise(first[picked.name])}
         except BadInput as error:
             drawn[picked.name] = {"error": str(error), "seed": start}
         said = f"{place}: done" if at + 1 < len(members) else _ended(drawn, start, picked, time.monotonic() - begun)
-        yield {"data": ask.values["data"], "seed": start, "drawn": dict(drawn), "said": said}
+        groups = zoo.shared(first)
+        yield {"data": ask.values["data"], "seed": start, "drawn": dict(drawn), "groups": groups, "said": said}
+
+
+def _noise(begun: Tensor | None) -> dict[str, Any] | None:
+    """How many numbers each sample begins with, and a picture of them, near-square; None where there are none."""
+    if begun is None:
+        return None
+    numbers = begun.flatten(1)
+    count = numbers.shape[1]
+    across = next(k for k in range(math.ceil(math.sqrt(count)), count + 1) if count % k == 0)
+    x = numbers.view(len(numbers), 1, count // across, across)
+    sheet, columns = render.sheet([render.picture(row, Space("image", x.shape[1:]), spread=SPREAD) for row in x])
+    return {"count": count, "picture": render.data_url(sheet), "columns": columns, "size": [across, count // across]}
 
 
 def _ended(drawn: Mapping[str, Any], start: int, last: Picked, seconds: float) -> str:

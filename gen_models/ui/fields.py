@@ -23,6 +23,16 @@ WORDS = {  # an option's name -> its label and what to know about it
 }
 
 
+SOLVERS = {  # a solver's name as its authors write it
+    "euler": "Euler",
+    "heun": "Heun",
+    "dpm++2m": "DPM-Solver++ 2M",
+    "unipc": "UniPC",
+    "ddim": "DDIM",
+    "ddpm": "DDPM",
+}
+
+
 class Field(NamedTuple):
     """One control of a form: its Option says type, bounds and default, and checks every value that arrives."""
 
@@ -133,5 +143,4 @@ def option_fields(method: Callable, limits: Mapping | None = None, first: Sequen
 
 
 def _humanised(value: Any) -> str:
-    known = {"ddpm": "DDPM", "ddim": "DDIM", "dpm++2m": "DPM-Solver++ 2M", "euler": "Euler", "heun": "Heun"}
-    return known.get(value, str(value))
+    return SOLVERS.get(value, str(value))

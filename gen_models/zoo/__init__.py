@@ -1,6 +1,7 @@
 """The zoo: the table of entries, and building, loading, sampling and training them by name."""
 
 from gen_models.zoo.arena import Contest, Contestant, Setting
+from gen_models.zoo.beginnings import beginnings, shared
 from gen_models.zoo.entries import FAMILIES, HUB, JUDGE, Entry, Family, build, card_of, entry_of
 from gen_models.zoo.fetched import Offer, export, offer, push, shelve
 from gen_models.zoo.lending import place
@@ -43,6 +44,7 @@ __all__ = [
     "Run",
     "Setting",
     "Shelf",
+    "beginnings",
     "both_ways",
     "build",
     "card_of",
@@ -66,6 +68,7 @@ __all__ = [
     "push",
     "run",
     "sample",
+    "shared",
     "shelve",
     "sort_of",
     "stepped",

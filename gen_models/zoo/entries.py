@@ -22,6 +22,7 @@ from gen_models.models.crnngan import CRNNGAN
 from gen_models.models.cyclegan import CycleGAN
 from gen_models.models.diffusion import DDPM, FlowMatching
 from gen_models.models.factor import MixtureOfFactorAnalyzers
+from gen_models.models.fewstep import FlowMap
 from gen_models.models.flow import Glow, NeuralSpline, RealNVP
 from gen_models.models.gan import GAN, R3GAN, WGANGP
 from gen_models.models.judge import Judge
@@ -61,7 +62,7 @@ FAMILIES: dict[str, Family] = {
         Family("autoregressive", "Autoregressive", (PixelCNN, Transformer, ChoraleTransformer, Autoregressive2D)),
         Family("vqvae", "VQ-VAE", (VQVAE,)),
         Family("flow", "Flow", (NeuralSpline, RealNVP, Glow)),
-        Family("diffusion", "Diffusion", (FlowMatching, DDPM)),
+        Family("diffusion", "Diffusion", (FlowMatching, DDPM, FlowMap)),
     )
 }
 JUDGE = Family("judge", "Judge", (Judge,))  # no tab: it draws nothing, it says how good what others draw is

@@ -19,7 +19,7 @@ from gen_models.noise import mixed
 from gen_models.training import Group, Progress, Training
 from gen_models.zoo.entries import Entry, build, card_of
 from gen_models.zoo.sampling import both_ways, held_pairs, preview
-from gen_models.zoo.shelf import PREVIEW
+from gen_models.zoo.shelf import BUNDLED, PREVIEW, Shelf, load
 
 STATE = "training.safetensors"  # an unfinished training, beside the checkpoint it will become
 SAVE_EVERY = 30.0  # seconds
@@ -35,6 +35,7 @@ def run(
     resume: bool = True,
     stop_publishes: bool = False,
     look: Callable[[GenerativeModel], Any] | None = None,
+    teacher: GenerativeModel | None = None,
     group: Group | None = None,
 ) -> Iterator[Progress]:
     """Trains the entry on `source` and saves into `folder`, atomically, every 30 seconds and at the end.
@@ -42,11 +43,16 @@ def run(
     An unfinished training is kept beside the checkpoint and gone on with; closing the iterator saves it too, as a
     checkpoint of its own where `stop_publishes`. BadInput when the state belongs to another entry, or the disk is full.
     `group`: the processes that train together; each calls this, and process 0 reads and writes the files.
+    `teacher`: what an entry that has one learns from, where it is not the one of that name beside `folder` or, without
+    one there, the bundled one; BadInput where there is none.
     """
     group = group or Group()
     entry = dataclasses.replace(entry, space=source.space)
     seed = checked_seed(seed)
-    training = Training(build(entry, seed), source, entry.recipe, seed=seed, device=device, look=look, group=group)
+    teacher = teacher or teacher_of(entry, Path(folder).parent if folder is not None else None, device)
+    training = Training(
+        build(entry, seed), source, entry.recipe, seed=seed, device=device, look=look, teacher=teacher, group=group
+    )
     card = card_of(entry)
     store = _Store(Path(folder), card, seed) if folder is not None else None
     figures = store.resume(training, group) if store and resume else {}
@@ -65,6 +71,19 @@ def run(
                 store.publish(training, entry, figures)
             elif training.examples:
                 store.save(training, figures)
+
+
+def teacher_of(entry: Entry, beside: Path | None, device: str | torch.device) -> GenerativeModel | None:
+    """The trained model that the entry learns from, in the folder `beside` or bundled; None for one without."""
+    if entry.teacher is None:
+        return None
+    shelves = [Shelf(beside), BUNDLED] if beside is not None else [BUNDLED]
+    for shelf in shelves:
+        if entry.teacher in shelf.names():
+            return load(entry.teacher, shelf, str(device))
+    raise BadInput(
+        f"It learns from {entry.teacher}, which is not trained yet: python -m gen_models train {entry.teacher}"
+    )
 
 
 class _Store:

@@ -13,6 +13,7 @@ from gen_models.models.crnngan import CRNNGAN
 from gen_models.models.cyclegan import CycleGAN
 from gen_models.models.diffusion import DDPM, FlowMatching
 from gen_models.models.factor import MixtureOfFactorAnalyzers
+from gen_models.models.fewstep import FlowMap
 from gen_models.models.flow import Glow, NeuralSpline, RealNVP
 from gen_models.models.gan import GAN, R3GAN, WGANGP
 from gen_models.models.judge import Judge
@@ -42,6 +43,10 @@ _POINTS_GAME = {"optimizer": "adam", "betas": (0.0, 0.9), "ema": 0.99, "batch_si
 _EXACT = {"ema": 0.99, "clip": 10.0}
 _CODES = {"optimizer": "muon", "betas": (0.9, 0.99), "weight_decay": 0.05, "clip": 1.0, "precision": "bfloat16"}
 _TEXT = {"optimizer": "muon", "betas": (0.9, 0.95), "weight_decay": 0.1, "clip": 1.0, "precision": "bfloat16"}
+
+
+def _jumping(steps: int, **values: Any) -> Recipe:
+    return _recipe(steps, **{"batch_size": 128, "lr": 2e-3, "ema": 0.999, "precision": "bfloat16"} | _DENOISER | values)
 
 
 def _codes(autoencoder: int, prior: int, **values: Any) -> Recipe:
@@ -203,6 +208,13 @@ ZOO: dict[str, Entry] = {
     ),
     "diffusion-8gaussians": Entry(
         "diffusion", FlowMatching, "8gaussians", _recipe(6000, batch_size=512, lr=3e-3, ema=0.995, **_DENOISER),
+    ),
+    "flowmap-mnist": Entry(
+        "diffusion", FlowMap, "mnist", _jumping(4000), {"channels": 32, "conditional": True}, teacher="diffusion-mnist",
+    ),
+    "flowmap-fashion": Entry(
+        "diffusion", FlowMap, "fashion-mnist", _jumping(4000), {"channels": 32, "conditional": True},
+        teacher="diffusion-fashion",
     ),
 }  # fmt: skip
 

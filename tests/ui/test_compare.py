@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 import pytest
+import torch
 from evaluations import written
 from gradio_client import Client
 from gradio_client.exceptions import AppError
@@ -209,3 +210,38 @@ def test_the_api_draws_and_refuses_with_a_reason(app_url):
         with pytest.raises(AppError, match=says.replace("(", r"\(")):
             client.predict(entry, settings, api_name="/compare_draw")
     client.close()
+
+
+# ---- the same noise through every model ---------------------------------------------------------------------------
+
+
+def test_seed_by_seed_says_which_models_begin_with_the_very_same_noise(page, judged):
+    opened(page)
+    page.get_by_role("button", name="Seed by seed").click()
+    expect(page.locator(".gm-versus")).to_have_count(0)
+    expect(page.locator(".gm-rows tbody tr")).to_have_count(16)
+    fill(page, "compare-draw", seed=7)
+    run(page, "compare-draw", f"{len(MNIST)} entries in")
+    shared = page.locator(".gm-rows-shared")
+    expect(shared).to_have_text("the very same 784 numbers")
+    begins = {name: zoo.beginnings(zoo.load(name, judged), [7, 8]) for name in MNIST}
+    group = [name for name in MNIST if begins[name] is not None and begins[name][0].numel() == 784]
+    assert set(group) == {"glow-mnist", "diffusion-mnist", "flowmap-mnist"}
+    assert shared.get_attribute("colspan") == str(len(group) + 1)
+    row = page.locator(".gm-rows tbody tr[data-seed='8']")
+    assert row.locator("td.gm-rows-sample").evaluate_all("all => all.map((one) => one.dataset.entry)")[:3] == group
+    noise = pixels(page, ".gm-rows tr[data-seed='8'] td.gm-rows-noise >> nth=0 >> canvas")[..., 0].astype(int)
+    expected = (begins["glow-mnist"][1].view(28, 28).numpy() / 3 * 127.5 + 127.5).clip(0, 255)
+    assert abs(noise - expected).max() <= 1
+    model = zoo.load("flowmap-mnist", judged)
+    *_, frame = zoo.sample(model, 7, 16)
+    here = pixels(page, ".gm-rows tr[data-seed='8'] td[data-entry='flowmap-mnist'] canvas")
+    assert abs(here.astype(int) - as_shown(frame.x[1], model)).max() <= 1
+    page.get_by_role("button", name="Entry by entry").click()
+    shows(page, "gan-mnist", 7)
+
+
+def test_models_that_begin_with_the_same_numbers_are_one_group_whatever_their_shape():
+    one, other = torch.randn(2, 12), torch.randn(2, 12)
+    begun = {"a": None, "b": one, "c": other, "d": one.view(2, 3, 4), "e": None}
+    assert zoo.shared(begun) == [["b", "d"], ["c"], ["a"], ["e"]]

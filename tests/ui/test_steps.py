@@ -19,7 +19,7 @@ from ui_steps import as_shown, fill, go, pixels, run
 
 from gen_models import render, zoo
 from gen_models.interface import Frame, Space, State
-from gen_models.ui import film
+from gen_models.ui import film, tree_film
 from gen_models.ui.panels import steps
 from gen_models.ui.visits import Picked
 from gen_models.ui.walk import Walk
@@ -59,7 +59,7 @@ def cell(page: Page, track: int, k: int) -> np.ndarray:
 
 def saved(page: Page, title: str) -> tuple[str, bytes]:
     with page.expect_download() as download:
-        page.locator(f"{FILM} .gm-save", has_text=title).click()
+        page.locator(f"{FILM} .gm-save", has_text=re.compile(f"^{title}$")).click()
     return download.value.suggested_filename, download.value.path().read_bytes()
 
 
@@ -78,11 +78,11 @@ def test_the_slider_shows_the_frames_that_the_model_made(page, page_shelf):
             if step:
                 assert abs(cell(page, 1, k) - as_shown(frames[step].x0[k], model)[..., 0]).max() <= 1
                 eps = np.asarray(render.picture(frames[step].show["eps"][k], model.space, spread=3))
-                assert abs(cell(page, 2, k) - eps.astype(int)).max() <= steps.GREYS // 2 + 1
+                assert abs(cell(page, 2, k) - eps.astype(int)).max() <= tree_film.GREYS // 2 + 1
     at_step(page, 0)
     expect(page.locator(f"{FILM} .gm-track >> nth=0 >> figcaption")).to_contain_text("t = 1")
     for track in (1, 2):
-        expect(page.locator(f"{FILM} .gm-track >> nth={track} >> .gm-void")).to_contain_text("first guess")
+        expect(page.locator(f"{FILM} .gm-track >> nth={track} >> .gm-void")).to_contain_text("No guess yet")
     at_step(page, 2)
     expect(page.locator(f"{FILM} .gm-track >> nth=1 >> .gm-void")).to_be_hidden()
 
@@ -250,9 +250,9 @@ def test_long_runs_are_thinned_evenly_with_both_ends(total, upto):
 
 
 def test_a_long_run_says_what_it_shows():
-    assert "showing 120 of 1000 steps" in steps.film_of(walk_of(1000))["note"]
-    assert "showing" not in steps.film_of(walk_of(50))["note"]
-    assert steps.film_of(walk_of(1000, 140))["span"] == [0, 140]
+    assert "showing 120 of 1000 steps" in tree_film.film_of(walk_of(1000))["note"]
+    assert "showing" not in tree_film.film_of(walk_of(50))["note"]
+    assert tree_film.film_of(walk_of(1000, 140))["span"] == [0, 140]
 
 
 def test_packed_points_survive():

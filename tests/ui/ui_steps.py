@@ -31,6 +31,7 @@ ENTRIES = (  # small untrained checkpoints stand on the test page's shelf
     "mixture-8gaussians",
     "diffusion-mnist",
     "diffusion-8gaussians",
+    "flowmap-mnist",
     "transformer-shakespeare",
     "transformer-names",
     "vqvae-mnist",

@@ -3,7 +3,7 @@
   const gm = window.gm, el = gm.el;
   /* What outlives a change of tab. shown: what the server told of the data set, drawn: data set -> entry -> samples. */
   gm.dataSet = { value: null, seed: null, ask: null };
-  gm.compared = { shown: null, selected: null, drawn: {}, figures: null };
+  gm.compared = { shown: null, selected: null, drawn: {}, groups: {}, figures: null, bySeed: false };
   const memory = gm.compared;
 
   /* ---- the picker --------------------------------------------------------------------------------------------- */
@@ -101,9 +101,28 @@
     element.classList.add("gm-compare");
     const pictures = () => {
       const value = props.value, data = memory.shown?.data;
-      if (value?.drawn) memory.drawn[value.data] = { ...memory.drawn[value.data], ...value.drawn };
-      const drawn = memory.drawn[data] ?? {};
-      for (const one of cards) one.show(drawn[one.entry], value?.data === data ? value.seed : null);
+      if (value?.drawn) {
+        memory.drawn[value.data] = { ...memory.drawn[value.data], ...value.drawn };
+        memory.groups[value.data] = { seed: value.seed, names: value.groups };
+      }
+      const drawn = memory.drawn[data] ?? {}, seed = value?.data === data ? value.seed : null;
+      for (const one of cards) one.show(drawn[one.entry], seed);
+      if (byRow()) rows(drawn, data);
+    };
+    /* ---- by entry, or by seed ---- */
+    const byRow = () => memory.bySeed && memory.shown?.kind === "image";
+    const rows = (drawn, data) => {
+      const last = memory.groups[data] ?? { seed: null, names: [] };
+      const now = Object.fromEntries(Object.entries(drawn).filter(([, one]) => one.seed === last.seed));
+      const box = element.querySelector(".gm-rows-box"), left = box?.scrollLeft ?? 0;
+      const made = gm.seedRows(memory.shown, now, last.names, last.seed, gm.compared.select);
+      if (box) box.replaceWith(made); else element.append(made);
+      made.scrollLeft = left;
+    };
+    const views = () => {
+      const button = (text, on) => el("button", { type: "button", class: "gm-button gm-toggle", "aria-pressed": String(byRow() === on), text,
+        onclick: () => { memory.bySeed = on; build(); } });
+      return el("div", { class: "gm-views", role: "group", "aria-label": "how to compare" }, button("Entry by entry", false), button("Seed by seed: the same noise", true));
     };
     const layout = () => {
       if (!memory.shown?.entries.length) return;
@@ -115,7 +134,7 @@
     const build = () => {
       const { entries, kind, real } = memory.shown;
       cards = entries.map((entry) => card(entry, kind, gm.compared.select, real));
-      element.replaceChildren(...cards.map((one) => one.node));
+      element.replaceChildren(...(kind === "image" && cards.length ? [views()] : []), ...(byRow() ? [] : cards.map((one) => one.node)));
       layout();
       pictures();
       memory.figures?.draw();

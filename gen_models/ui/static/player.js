@@ -16,14 +16,19 @@
      tracks    what stands side by side, one of:
        {title: "x_t, what the sampler holds", colour: "generated",     a semantic colour; "_t" is set as a subscript
         notes: ["t = 1", ..],        one per frame, at the right of the title (or note: one for all)
-        first: 1, empty: "no guess before the first step",      how many frames at the start this track has not
+        gaps: [0, ..], empty: "no guess before the first step",      frames (indices) that this track has not
         sheet: {url, columns, size: [w, h]}     a sprite sheet of the frames (render.sheet), or
         frames: [url, ..]                       one data URL per frame, or
         points: {data, count, limit}            base64 int16, (frames, count, 2), 32767 = limit
         cells: {count, columns, size: [w, h], gap: 0}}    a frame is a grid of samples: a click chooses one for the strip
      real      {data, count, limit}: points that stand behind those of every track but the ones with real: false
-     plot      [{name: "α signal", colour: "real", y: [..]}, ..]: curves over the span, y in 0 .. 1, evenly spaced
+       A track may also be made of others' frames: see parts in frames.js.
+   plot      [{name: "α signal", colour: "real", y: [..]}, ..]: curves over the span, y in 0 .. 1, evenly spaced
+   rows      2: how many rows stand in place of the strip: the pictures leave room for up to three
+   upto      20: the number at which the curves end; default: the end of the span
    server.cell, where given, is told {cell: k} when a sample is chosen.
+   From another component (timeline.js), which passes its own props and watch: inner: true (value is taken as it is),
+     rows: {node, draw(at)} in place of the strip of thumbnails, extra: a node in the bar, moved(at), chose(cell).
    Keys: Space plays, arrows step, Home and End (page.js sends gm:key). The element gets data-at and data-step.
 */
 window.gm.films = {}; // film id -> {at, cell}: survives the change of tabs
@@ -31,8 +36,19 @@ window.gm.films = {}; // film id -> {at, cell}: survives the change of tabs
   const download = window.gm.download; // called when a file is ready, or refused
   window.gm.download = (id) => { document.dispatchEvent(new CustomEvent("gm:saved")); return download(id); };
 }
+/** A button that presses the hidden download button `id`, and says so until the file is there. */
+window.gm.saveButton = (name, id) => {
+  const button = window.gm.el("button", { type: "button", class: "gm-button gm-save", text: name, onclick: () => {
+    if (!document.getElementById(id)) return;
+    button.textContent = `${name} …`;
+    button.disabled = true;
+    document.addEventListener("gm:saved", () => { button.textContent = name; button.disabled = false; }, { once: true });
+    document.getElementById(id).click();
+  } });
+  return button;
+};
 window.gm.player = (element, props, server, trigger, watch) => {
-  const gm = window.gm, el = gm.el, THUMB = 48, HALF = THUMB / 2, GAP = 16;
+  const gm = window.gm, el = gm.el, THUMB = 48, HALF = THUMB / 2, GAP = 16, ROWS = [56, 56, 174, 238]; // pixels that rows get, by their number
   const SPEEDS = [[0.1, "talk 0.1×"], [0.25, "speed 0.25×"], [0.5, "speed 0.5×"], [1, "speed 1×"], [2, "speed 2×"], [4, "speed 4×"]];
   let film = null, media = [], at = 0, cell = 0, playing = false, clock = 0, loads = 0, shape = "", views = [], slots = [], parts = {};
   element.classList.add("gm-player", "gm-film");
@@ -46,28 +62,7 @@ window.gm.player = (element, props, server, trigger, watch) => {
   const whole = () => (film.live ? film.total + 1 : film.steps.length);
   const speed = () => gm.films.speed ?? 1;
 
-  /* ---- media: pictures are decoded before anything changes on screen ---- */
-  const picture = async (url) => { const image = new Image(); image.src = url; await image.decode(); return image; };
-  const numbers = (packed) => {
-    const bytes = Uint8Array.from(atob(packed.data), (c) => c.charCodeAt(0));
-    return { values: new Int16Array(bytes.buffer), count: packed.count };
-  };
-  const opened = async (track) => {
-    if (track.sheet) return { image: await picture(track.sheet.url) };
-    if (track.frames) return { images: await Promise.all(track.frames.map(picture)) };
-    return track.points ? numbers(track.points) : {};
-  };
-  const has = (i, k) => {
-    const own = k - (film.tracks[i].first ?? 0), m = media[i];
-    return own >= 0 && Boolean(m.image || m.values || m.images?.[own]);
-  };
-  /** Image, place and size of frame k of track i. */
-  const source = (i, k) => {
-    const track = film.tracks[i], own = k - (track.first ?? 0);
-    if (media[i].images) { const image = media[i].images[own]; return [image, 0, 0, image.naturalWidth, image.naturalHeight]; }
-    const { columns, size: [w, h] } = track.sheet;
-    return [media[i].image, (own % columns) * w, Math.floor(own / columns) * h, w, h];
-  };
+  const has = (i, k) => Boolean(media[i].frame(k));
 
   /* ---- drawing a frame ---- */
   const grid = (track, [w, h], side) => {
@@ -77,26 +72,10 @@ window.gm.player = (element, props, server, trigger, watch) => {
     const width = Math.floor(Math.min(wide, (high * cells.size[0]) / cells.size[1]));
     return { ...cells, columns, space: gap, width, height: Math.floor((width * cells.size[1]) / cells.size[0]) };
   };
-  const cut = (i, k, c) => {
-    const [image, x, y, w, h] = source(i, k), cells = film.tracks[i].cells;
-    if (!cells) return [image, x, y, w, h];
-    const [cw, ch] = cells.size, gap = cells.gap ?? 0;
-    return [image, x + (c % cells.columns) * (cw + gap), y + Math.floor(c / cells.columns) * (ch + gap), cw, ch];
-  };
-  const dots = (pen, { values, count }, from, color, alpha, radius, side) => {
-    const to = (v) => ((v / 32767 + 1) / 2) * side;
-    pen.fillStyle = gm.color(color);
-    pen.globalAlpha = alpha;
-    for (let k = from; k < from + 2 * count; k += 2) {
-      if (Math.abs(values[k]) >= 32767 || Math.abs(values[k + 1]) >= 32767) continue; // outside
-      pen.beginPath(); pen.arc(to(values[k]), to(-values[k + 1]), radius, 0, 7); pen.fill();
-    }
-    pen.globalAlpha = 1;
-  };
-  const cloud = (pen, i, k, side, small) => {
-    const track = film.tracks[i], own = k - (track.first ?? 0), radius = Math.max(small ? 0.9 : 1.5, side / 260);
-    if (film.real && track.real !== false && !small) dots(pen, media.real, 0, "real", 0.4, radius, side);
-    dots(pen, media[i], own * 2 * media[i].count, track.colour, small ? 0.5 : 0.75, radius, side);
+  const cloud = (pen, i, k, side) => {
+    const track = film.tracks[i], radius = Math.max(1.5, side / 260);
+    if (film.real && track.real !== false) gm.frames.dots(pen, media.real, "real", 0.4, radius, side);
+    gm.frames.dots(pen, media[i].frame(k), track.colour, 0.75, radius, side);
   };
   const paint = (i) => {
     const track = film.tracks[i], view = views[i], sharp = devicePixelRatio || 1, there = has(i, at), side = view.side;
@@ -116,19 +95,11 @@ window.gm.player = (element, props, server, trigger, watch) => {
       return pen.fillText("real data behind", 12 * sharp, (side - 12) * sharp);
     }
     pen.imageSmoothingEnabled = false;
-    const g = grid(track, source(i, at).slice(3), side);
+    const frame = media[i].frame(at), g = grid(track, frame.slice(3), side);
     for (let c = 0; c < g.count; c++) {
       const x = (c % g.columns) * (g.width + g.space), y = Math.floor(c / g.columns) * (g.height + g.space);
-      pen.drawImage(...cut(i, at, c), x * sharp, y * sharp, g.width * sharp, g.height * sharp);
+      pen.drawImage(...gm.frames.cut(frame, track.cells, c), x * sharp, y * sharp, g.width * sharp, g.height * sharp);
     }
-  };
-  const mini = (canvas, k) => {
-    if (!has(0, k)) return;
-    const [w, h] = film.tracks[0].points ? [96, 96] : cut(0, k, 0).slice(3);
-    canvas.width = w; canvas.height = h;
-    const pen = canvas.getContext("2d");
-    if (film.tracks[0].points) return cloud(pen, 0, k, w, true);
-    pen.drawImage(...cut(0, k, cell), 0, 0, w, h);
   };
 
   /* ---- the timeline ---- */
@@ -136,7 +107,7 @@ window.gm.player = (element, props, server, trigger, watch) => {
     if (!film.plot?.length) return parts.curves?.getContext("2d").reset();
     const canvas = parts.curves, sharp = devicePixelRatio || 1, width = element.clientWidth - 32, height = 64;
     canvas.width = width * sharp; canvas.height = height * sharp;
-    const pen = canvas.getContext("2d"), run = width - THUMB, y = (v) => 4 + (1 - v) * (height - 8);
+    const pen = canvas.getContext("2d"), run = width - THUMB, end = share(film.upto ?? span()[1]) * run, y = (v) => 4 + (1 - v) * (height - 8);
     pen.scale(sharp, sharp);
     pen.font = `12.5px ${getComputedStyle(element).fontFamily}`;
     for (const curve of film.plot) {
@@ -144,11 +115,11 @@ window.gm.player = (element, props, server, trigger, watch) => {
       pen.strokeStyle = pen.fillStyle = gm.color(curve.colour);
       pen.lineWidth = 2;
       pen.beginPath();
-      curve.y.forEach((v, k) => pen.lineTo(HALF + (k / n) * run, y(v)));
+      curve.y.forEach((v, k) => pen.lineTo(HALF + (k / n) * end, y(v)));
       pen.stroke();
-      const wide = pen.measureText(curve.name).width + 8, k = Math.round((wide / run) * n);
+      const wide = pen.measureText(curve.name).width + 8, k = Math.min(n, Math.round((wide / (end || 1)) * n));
       const low = Math.max(...(left ? curve.y.slice(0, k + 1) : curve.y.slice(n - k)).map(y));
-      pen.fillText(curve.name, left ? HALF + 6 : HALF + run - wide + 2, Math.min(height - 2, low + 15));
+      pen.fillText(curve.name, left ? HALF + 6 : HALF + end - wide + 2, Math.min(height - 2, low + 15));
     }
     const x = Math.round(HALF + share(film.steps[at]) * run) + 0.5;
     pen.strokeStyle = gm.color("ink");
@@ -158,6 +129,7 @@ window.gm.player = (element, props, server, trigger, watch) => {
   };
   const slotStep = (j) => { const [a, b] = span(); return slots.length > 1 ? a + (j * (b - a)) / (slots.length - 1) : b; };
   const thumbs = (fresh) => {
+    if (props.rows) return;
     const room = Math.max(2, Math.floor((element.clientWidth - 32 + 4) / (THUMB + 4))), n = Math.min(room, whole());
     if (fresh || slots.length !== n) {
       slots = Array.from({ length: n }, (_, j) => {
@@ -171,13 +143,14 @@ window.gm.player = (element, props, server, trigger, watch) => {
     slots.forEach((slot, j) => {
       if (film.live && j !== live) return;
       slot.k = film.live ? at : nearest(slotStep(j));
-      mini(slot.canvas, slot.k);
+      if (has(0, slot.k)) gm.frames.mini(slot.canvas, media[0].frame(slot.k), film.tracks[0], cell);
       slot.button.setAttribute("aria-label", `go to ${film.word ?? "step"} ${film.steps[slot.k]}`);
       slot.button.classList.add("gm-filled");
     });
     element.classList.toggle("gm-single", n === 1 && !film.live);
   };
   const mark = () => {
+    props.rows?.draw(at);
     const here = share(film.steps[at]), to = Math.round(here * (slots.length - 1));
     slots.forEach((slot, j) => slot.button.setAttribute("aria-current", String(j === to && whole() > 1)));
     parts.count.textContent = whole() > 1 ? counter() : "";
@@ -200,6 +173,7 @@ window.gm.player = (element, props, server, trigger, watch) => {
   const go = (k) => {
     at = Math.min(last(), Math.max(0, k));
     if (!film.live) gm.films[film.id] = { at, cell };
+    props.moved?.(at, film);
     film.tracks.forEach((_, i) => paint(i));
     curves();
     mark();
@@ -230,6 +204,7 @@ window.gm.player = (element, props, server, trigger, watch) => {
     views.forEach((view) => view.cells.forEach((button, k) => { button.setAttribute("aria-checked", String(k === c)); button.tabIndex = k === c ? 0 : -1; }));
     if (film.live) return;
     thumbs(); go(at);
+    props.chose?.(c);
     if (server?.cell) gm.ask(server.cell, { cell: c });
   };
 
@@ -270,26 +245,19 @@ window.gm.player = (element, props, server, trigger, watch) => {
       count: el("b", { class: "gm-count" }), note: el("span", { class: "gm-muted gm-film-note" }), range,
       curves: el("canvas", { class: "gm-curves", role: "img", "aria-label": (film.plot ?? []).map((curve) => curve.name).join(", ") + " over the steps" }),
       thumbs: el("div", { class: "gm-thumbs" }), ticks: el("div", { class: "gm-ticks", "aria-hidden": "true" }),
-      saves: Object.entries(props.saves ?? {}).map(([name, id]) => el("button", { type: "button", class: "gm-button gm-save", text: name, onclick: (event) => save(event.target, name, id) })),
+      saves: Object.entries(props.saves ?? {}).map(([name, id]) => gm.saveButton(name, id)),
     };
     element.replaceChildren(
       el("div", { class: "gm-tracks" }, ...views.map((view) => view.node)),
       el("div", { class: "gm-timeline" },
         el("div", { class: "gm-bar" }, parts.play, parts.pause, parts.step, parts.reset, el("span", { class: "gm-told" }, parts.count, parts.note),
-          list, ...parts.saves),
-        film.plot ? parts.curves : null, el("div", { class: "gm-scrub" }, range, parts.ticks), parts.thumbs));
-  };
-  const save = (button, name, id) => {
-    if (!document.getElementById(id)) return;
-    button.textContent = `${name} …`;
-    button.disabled = true;
-    const done = () => { button.textContent = name; button.disabled = false; document.removeEventListener("gm:saved", done); };
-    document.addEventListener("gm:saved", done);
-    document.getElementById(id).click();
+          list, props.extra ?? null, ...parts.saves),
+        film.plot ? parts.curves : null, el("div", { class: "gm-scrub" }, range, parts.ticks), props.rows?.node ?? parts.thumbs));
   };
   const layout = () => {
     const width = Math.floor(element.getBoundingClientRect().width), n = views.length, narrow = width < 620, top = element.getBoundingClientRect().top + scrollY;
-    const high = Math.max(260, innerHeight - top - element.querySelector(".gm-timeline").offsetHeight - 72);
+    const rows = props.rows ? ROWS[Math.min(film.rows ?? 1, 3)] - props.rows.node.offsetHeight : 0;
+    const high = Math.max(260, innerHeight - top - element.querySelector(".gm-timeline").offsetHeight - rows - 72);
     const wide = Math.floor((width - GAP * (n - 1)) / n), most = Math.floor(Math.min(wide, high));
     views.forEach((view, i) => {
       view.side = !narrow ? most : n === 1 || (i === 0 && n % 2) ? width : Math.floor((width - GAP) / 2);
@@ -305,13 +273,13 @@ window.gm.player = (element, props, server, trigger, watch) => {
 
   /* ---- a new film ---- */
   const load = async () => {
-    const next = gm.plain(props.value), mine = ++loads;
+    const next = props.inner ? props.value : gm.plain(props.value), mine = ++loads;
     if (!next) { playing = false; film = null; shape = ""; return element.replaceChildren(el("div", { class: "gm-nothing gm-void", text: props.empty ?? "Nothing to show yet." })); }
     let opening;
-    try { opening = await Promise.all(next.tracks.map(opened)); } catch { return; }
+    try { opening = await Promise.all(next.tracks.map(gm.frames.open)); } catch { return; }
     if (mine !== loads || !element.isConnected) return;
-    const before = film, now = JSON.stringify([next.tracks.map((t) => [t.title, t.colour, t.empty, t.cells, t.still, Boolean(t.points)]), Boolean(next.plot), props.saves]);
-    film = next; media = opening; media.real = film.real ? numbers(film.real) : null; playing = false;
+    const before = film, now = JSON.stringify([next.tracks.map((t) => [t.title, t.colour, t.empty, t.cells, t.still, Boolean(t.points)]), Boolean(next.plot), props.saves, Math.min(next.rows ?? 1, 3)]);
+    film = next; media = opening; media.real = film.real ? { ...gm.frames.numbers(film.real), from: 0 } : null; playing = false;
     const kept = film.live ? null : gm.films[film.id], fresh = now !== shape || before?.id !== film.id;
     if (now !== shape) { shape = now; build(); layout(); }
     const cells = film.tracks[0].cells?.count ?? 1;
