@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,3 +130,14 @@ def test_the_page_chooses_the_device_before_anything_else_is_imported():
 )
 def test_every_form_of_import_is_seen(written, name, at_once):
     assert list(imports(ast.parse(written), ROOT / "gen_models" / "ui" / "page.py")) == [(name, at_once)]
+
+
+def test_no_script_takes_a_name_that_another_has_given():
+    given: dict[str, str] = {}
+    for path in sorted((ROOT / "gen_models/ui/static").glob("*.js")):
+        text = path.read_text("utf-8")
+        for name in set(re.findall(r"^ *(?:window\.)?gm\.(\w+) = ", text, re.MULTILINE)):
+            if not re.search(rf"= (?:window\.)?gm\.{name}\b", text):  # it wraps the one that was there
+                assert name not in given, f"gm.{name} is given by {given.get(name)} and by {path.name}"
+                given[name] = path.name
+    assert len(given) > 50

@@ -28,7 +28,7 @@ from gen_models.ui.visits import Picked
 from gen_models.ui.widgets import Ask
 
 ENTRY = "diffusion-mnist"
-SWEEP, MIX, WAY = "diffusion-steer-guidance", "diffusion-steer-labels", "diffusion-between"
+SWEEP, MIX, WAY = "diffusion-steer-guidance", "diffusion-steer-labels", "diffusion-between-noises"
 
 
 def opened(page: Page, form: str, entry: str = ENTRY) -> None:

@@ -65,14 +65,15 @@ class Way(NamedTuple):
     def recipe(self) -> dict[str, Any]:
         """Enough to make it again: the settings of this panel."""
         stopped = {"stopped": self.step} if self.step < self.total else {}
-        return {"entry": self.picked.name, **self.ask.values, "version": __version__} | stopped
+        place = {"entry": self.picked.name, "panel": "between-noises"}
+        return place | {**self.ask.values, "version": __version__} | stopped
 
 
 def mount(tab: Tab) -> None:
     """Builds the panel into the family's tab."""
     with columns():
         with side():
-            form = Form(tab, "between", _fields, run="Interpolate", hint=HINT)
+            form = Form(tab, "between-noises", _fields, run="Interpolate", hint=HINT)
             cost.before_the_run(form, lambda ask: _price(ask, tab.device))
         with stage():
             files = {"Strip": _strip, "GIF": _gif, "ZIP": _zip}

@@ -66,7 +66,7 @@ class Comparison:
     def recipe(self) -> dict[str, Any]:
         """Enough to make it again: the settings of this panel."""
         stopped = {} if len(self.drawn) == len(self.plan) else {"stopped": len(self.drawn)}
-        return {"entry": self.ask.picked.name, **self.ask.values, "version": __version__, **stopped}
+        return {"entry": self.ask.picked.name, "panel": "solvers", **self.ask.values, "version": __version__, **stopped}
 
 
 def mount(tab: Tab) -> None:

@@ -13,9 +13,9 @@ def mount(tab: Tab) -> None:
     """Builds the panel into the family's tab."""
     key = f"{tab.family.key}-steer"
     with gr.Tabs(elem_id=f"{key}-ways", elem_classes="gm-panels gm-steer-ways", overflow_behavior="wrap"):
-        with gr.Tab("Guidance", id="guidance", elem_id=f"{key}-ways-guidance"):
+        with gr.Tab("Guidance", id="guidance", elem_id=f"{key}-guidance"):
             steer_guidance.mount(tab)
-        with gr.Tab("Labels over time", id="labels", elem_id=f"{key}-ways-labels"):
+        with gr.Tab("Labels over time", id="labels", elem_id=f"{key}-labels"):
             steer_labels.mount(tab)
 
 

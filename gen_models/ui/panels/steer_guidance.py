@@ -62,7 +62,8 @@ class Sweep:
 
     def recipe(self) -> dict[str, Any]:
         """Enough to make it again: the settings of this panel."""
-        return {"entry": self.ask.picked.name, **self.ask.values, "guidance": self.values, "version": __version__}
+        place = {"entry": self.ask.picked.name, "panel": "steer", "form": "steer-guidance"}
+        return place | {**self.ask.values, "guidance": self.values, "version": __version__}
 
 
 def mount(tab: Tab) -> None:

@@ -48,7 +48,8 @@ class Mix:
     def recipe(self) -> dict[str, Any]:
         """Enough to make it again: the settings of this panel."""
         steered = self.walks[STEERED].recipe()
-        return {"entry": steered.pop("entry"), **self.ask.values, "version": steered["version"]}
+        place = {"entry": steered["entry"], "panel": "steer", "form": "steer-labels"}
+        return place | {**self.ask.values, "version": steered["version"]}
 
 
 def titled(mix: Mix, which: int) -> str:

@@ -51,7 +51,7 @@ class Sweep:
     def recipe(self) -> dict[str, Any]:
         """Enough to make it again: the settings of this panel."""
         stopped = {} if len(self.cells) == len(self.places) else {"stopped": len(self.cells)}
-        return {"entry": self.ask.picked.name, **self.ask.values, "version": __version__, **stopped}
+        return {"entry": self.ask.picked.name, "panel": "sweep", **self.ask.values, "version": __version__, **stopped}
 
 
 def mount(tab: Tab) -> None:

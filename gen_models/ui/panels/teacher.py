@@ -45,8 +45,9 @@ class Pair:
 
     def recipe(self) -> dict[str, Any]:
         classes = {"label": self.asked} if self.picked.labels else {}
-        made = {"entry": self.picked.name, "teacher": self.teacher, "seed": self.seed, "n": self.count, **classes}
-        return made | {"calls": list(self.student), "the teacher's walk": self.target, "version": __version__}
+        made = {"entry": self.picked.name, "panel": "teacher", "seed": self.seed, "n": self.count, **classes}
+        walk = {"teacher": self.teacher, "the teacher's walk": self.target}
+        return made | {"calls": list(self.student), **walk, "version": __version__}
 
 
 def mount(tab: Tab) -> None:

@@ -2,8 +2,6 @@
 (() => {
   const gm = window.gm, el = gm.el, GAP = 12, EDGE = 22, LEAST = 170;
 
-  gm.big = (x) => (x >= 1e6 ? `${gm.digits(x / 1e6)} M` : x >= 1e3 ? `${gm.digits(+(x / 1e3).toPrecision(3))} k` : gm.digits(+x.toPrecision(3)));
-
   /* ---- the film of a run: thinned once it is long, its first and its newest frame always there ---- */
   gm.arenaFilm = (most = 150) => {
     let frames = [], stride = 1, seen = 0;

@@ -19,13 +19,14 @@
   };
   /** Puts entry and controls where a recipe says; resolves to "" or to what went wrong. */
   gm.restore = async (recipe) => {
-    const { entry, version, panel = "sample", ...values } = recipe;
+    const { entry, version, panel = "sample", form: name = panel, ...values } = recipe;
     const family = Object.keys(gm.entries).find((key) => gm.entries[key].includes(entry))
       ?? Object.keys(gm.strips).find((key) => gm.strips[key].has(entry));
     if (!family) return `This picture was made by ${entry}, which is not in this playground.`;
     if (!(await gm.open(family, entry))) return `${entry} has no checkpoint here, so its settings cannot be used.`;
-    const place = `${family}-${panel}`, tab = document.getElementById(`${place}-button`);
+    const place = `${family}-${name}`, tab = document.getElementById(`${family}-${panel}-button`);
     tab?.click();
+    if (name !== panel) (await gm.until(() => document.getElementById(`${place}-button`)))?.click(); // a tab within the panel
     const form = await gm.until(() => { const f = gm.forms[place]; return f?.ready && f.element.isConnected && f.entry() === entry && f; });
     if (!form) return "The controls did not appear in time: try once more.";
     form.fill({ label: "any", ...values, ...(values.label === null ? { label: "any" } : {}) });

@@ -4,13 +4,13 @@
    value (from Python, panels/solvers.py): {run, about, kind, count, size, rows: [{name, follows}], numbers, real, over,
    end: {steps, sheet | points} | null, cells: [{at, steps, spent, calls: [0, 1, ..], off, sheet | points}]}. A sheet has a
    row for each moment and a column for each sample; cells come as they are made and add up as long as `run` is the same. */
-window.gm.compared = {}; // form -> {run, cells, at, sample}: survives the change of tabs
+window.gm.solved = {}; // form -> {run, cells, at, sample}: survives the change of tabs
 window.gm.solvers = (element, props, server, trigger, watch) => {
   const gm = window.gm, el = gm.el, id = props.form, WAIT = 160;
   let value = null, table = null, plot = null, playing = false, clock = 0, media = {}, chosen = null, side = 64;
   const parts = {};
   element.classList.add("gm-solvers", "gm-player");
-  const kept = () => gm.compared[id];
+  const kept = () => gm.solved[id];
   const last = () => Math.max(...value.numbers);
   const cells = () => Object.values(kept().cells);
   const short = (v) => (v >= 0.0995 ? v.toFixed(2) : v >= 0.00095 ? v.toFixed(3) : v === 0 ? "0" : v.toExponential(0));
@@ -156,7 +156,7 @@ window.gm.solvers = (element, props, server, trigger, watch) => {
     const next = gm.plain(props.value);
     if (!next) { value = table = null; playing = false; element.dataset.cells = 0; return element.replaceChildren(el("div", { class: "gm-nothing", text: props.empty })); }
     const fresh = !table || value?.run !== next.run;
-    if (kept()?.run !== next.run) gm.compared[id] = { run: next.run, cells: {}, at: Math.max(...next.numbers), sample: Math.min(kept()?.sample ?? 0, next.count - 1) };
+    if (kept()?.run !== next.run) gm.solved[id] = { run: next.run, cells: {}, at: Math.max(...next.numbers), sample: Math.min(kept()?.sample ?? 0, next.count - 1) };
     value = next;
     for (const found of next.cells) kept().cells[found.at.join()] = found;
     if (fresh) { build(); layout(); all(); } else { for (const found of next.cells) paint(found); ends(); mark(); }
