@@ -18,6 +18,7 @@ window.gm = (() => {
   };
   /** At most three significant digits, no trailing zeros. */
   gm.digits = (x) => (Number.isInteger(x) ? String(x) : String(+x.toPrecision(3)));
+  gm.big = (x) => (x >= 1e6 ? `${gm.digits(x / 1e6)} M` : x >= 1e3 ? `${gm.digits(+(x / 1e3).toPrecision(3))} k` : gm.digits(+x.toPrecision(3)));
   gm.color = (name) => getComputedStyle(document.body).getPropertyValue(`--gm-${name}`).trim();
   gm.plain = (value) => JSON.parse(JSON.stringify(value ?? null));
 

@@ -145,7 +145,6 @@ window.gm.train = (element, props, server, trigger, watch, upload) => {
     paint();
   };
   const seconds = (s) => (s < 100 ? `${Math.ceil(s)} s` : `${Math.round(s / 60)} min`);
-  gm.big = (x) => (x >= 1e6 ? `${gm.digits(x / 1e6)} M` : x >= 1e3 ? `${gm.digits(x / 1e3)} k` : gm.digits(x));
 
   /* ---- the player ---- */
   const pause = () => { if (!timer) return; clearInterval(timer); timer = null; paint(); };
