@@ -247,6 +247,30 @@ def downloads(form: Form, files: Mapping[str, Callable[[Visit], Path]]) -> None:
             )
 
 
+def kept_files(
+    key: str, nothing: str, named: Callable[[Any], str], files: Mapping[str, Callable[[Any], tuple[str, bytes]]]
+) -> dict[str, Callable[[Visit], Path]]:
+    """`downloads` of what the visit keeps under `key`: make(kept) gives how a file's name ends, and its bytes.
+
+    named(kept) is how all their names begin. BadInput(nothing) where nothing is kept yet.
+    """
+
+    def maker(make: Callable[[Any], tuple[str, bytes]]) -> Callable[[Visit], Path]:
+        def made(visit: Visit) -> Path:
+            if key not in visit.kept:
+                raise BadInput(nothing)
+            kept = visit.kept[key]
+            ending, content = make(kept)
+            path = visit.file(named(kept) + ending)
+            path.write_bytes(content)
+            return path
+
+        made.__doc__ = make.__doc__
+        return made
+
+    return {title: maker(make) for title, make in files.items()}
+
+
 # ---- layout ---------------------------------------------------------------------------------------------------
 
 

@@ -29,8 +29,9 @@ _FACTS = ("seed", "seconds", "device", "threads", "examples", "steps", "finished
 ABILITIES: tuple[type, ...] = tuple(
     getattr(interface, name)
     for name in (
-        "Samples", "Denoises", "Decodes", "Encodes", "Reconstructs", "Transforms", "Scores", "Completes", "Predicts",
-        "Attends", "AttendsWithin", "Translates", "Quantises", "Criticises", "Clusters", "Classifies",
+        "Samples", "Refines", "Denoises", "Imitates", "Decodes", "Encodes", "Reconstructs", "Transforms", "Scores",
+        "Completes", "Predicts", "Attends", "AttendsWithin", "Translates", "Quantises", "Criticises",
+        "Clusters", "Classifies",
     )
 )  # fmt: skip
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import gradio as gr
@@ -22,9 +21,9 @@ from gen_models.ui.fields import Field, choice, number, option_fields, slider, w
 from gen_models.ui.panels.sample import FIRST
 from gen_models.ui.panels.steer_mix import kind
 from gen_models.ui.tabs import Panel, Tab
-from gen_models.ui.visits import Picked, Visit, card_time
+from gen_models.ui.visits import Picked, card_time
 from gen_models.ui.walk import NOISE
-from gen_models.ui.widgets import Ask, Form, columns, downloads, note, side, stage
+from gen_models.ui.widgets import Ask, Form, columns, downloads, kept_files, note, side, stage
 from gen_models.zoo.between import between
 
 FPS = 8
@@ -85,7 +84,7 @@ def mount(tab: Tab) -> None:
                 empty="This entry has no checkpoint yet. Choose another one, or train it.",
             )
             with gr.Column(elem_classes="gm-behind"):
-                downloads(form, {title: _maker(form.id, make) for title, make in files.items()})
+                downloads(form, kept_files(form.id, NOTHING, _named, files))
     tab.on_pick(before, [view])
 
     def work(ask: Ask) -> Iterator[dict[Any, Any] | str]:
@@ -235,18 +234,8 @@ def before(picked: Picked) -> dict[str, Any] | None:
 # ---- files ----------------------------------------------------------------------------------------------------
 
 
-def _maker(key: str, make: Callable[[Way], tuple[str, bytes]]) -> Callable[[Visit], Path]:
-    def made(visit: Visit) -> Path:
-        way = visit.kept.get(key)
-        if way is None:
-            raise BadInput(NOTHING)
-        ending, content = make(way)
-        path = visit.file(f"{way.picked.name}-seed{way.ask.values['a']}-to-{way.ask.values['b']}.{ending}")
-        path.write_bytes(content)
-        return path
-
-    made.__doc__ = make.__doc__
-    return made
+def _named(way: Way) -> str:
+    return f"{way.picked.name}-seed{way.ask.values['a']}-to-{way.ask.values['b']}."
 
 
 def _strip(way: Way) -> tuple[str, bytes]:

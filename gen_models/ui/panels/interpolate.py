@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import gradio as gr
@@ -19,7 +18,7 @@ from gen_models.ui.fields import ANY, Field, check, choice, slider
 from gen_models.ui.live import live
 from gen_models.ui.tabs import Panel, Tab
 from gen_models.ui.visits import Picked, Visit, card_time
-from gen_models.ui.widgets import Ask, Form, columns, downloads, note, side, stage
+from gen_models.ui.widgets import Ask, Form, columns, downloads, kept_files, note, side, stage
 
 MOST = 8  # key points
 FRAMES = (2, 240)
@@ -84,7 +83,7 @@ def mount(tab: Tab) -> None:
                 empty="This entry has no checkpoint yet. Choose another one, or train it.",
             )
             with gr.Column(elem_classes="gm-behind"):
-                downloads(form, {title: _maker(form.id, make) for title, make in files.items()})
+                downloads(form, kept_files(form.id, NOTHING, _named, files))
     tab.on_pick(lambda picked: (gr.HTML(**_facts(picked)), _before(picked)), [keys, view])
 
     def work(ask: Ask, keys: Any) -> Iterator[dict[Any, Any] | str]:
@@ -278,18 +277,8 @@ def _before(picked: Picked) -> dict[str, Any] | None:
 # ---- files ----------------------------------------------------------------------------------------------------
 
 
-def _maker(key: str, make: Callable[[Shown], tuple[str, bytes]]) -> Callable[[Visit], Path]:
-    def made(visit: Visit) -> Path:
-        if key not in visit.kept:
-            raise BadInput(NOTHING)
-        shown = visit.kept[key]
-        ending, content = make(shown)
-        path = visit.file(f"{shown.picked.name}-walk.{ending}")
-        path.write_bytes(content)
-        return path
-
-    made.__doc__ = make.__doc__
-    return made
+def _named(shown: Shown) -> str:
+    return f"{shown.picked.name}-walk."
 
 
 def _gif(shown: Shown) -> tuple[str, bytes]:

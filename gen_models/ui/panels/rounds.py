@@ -5,9 +5,8 @@ from __future__ import annotations
 import base64
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import wait
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -23,7 +22,7 @@ from gen_models.ui.live import live
 from gen_models.ui.panels import sources
 from gen_models.ui.tabs import Panel, Tab
 from gen_models.ui.visits import Picked, Visit
-from gen_models.ui.widgets import Ask, Form, columns, downloads, note, side, stage
+from gen_models.ui.widgets import Ask, Form, columns, downloads, kept_files, note, side, stage
 
 ROUNDS = 200  # at most
 KS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)  # tried by Choose K, as long as there are PER points for each component
@@ -76,7 +75,7 @@ def mount(tab: Tab) -> None:
                 elem_id=f"{form.id}-view",
             )
             with gr.Column(elem_classes="gm-behind"):
-                downloads(form, {title: _maker(form.id, make) for title, make in files.items()})
+                downloads(form, kept_files(form.id, NOTHING, _named, files))
 
     quiet = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     view.choose(_chooser(tab), [form.view], [form.view, view], **quiet)
@@ -268,6 +267,10 @@ def _chosen(found: Mapping[str, Any]) -> str:
 # ---- files ----------------------------------------------------------------------------------------------------
 
 
+def _named(run: Run) -> str:
+    return f"em-{run.values['data']}-seed{run.values['seed']}-"
+
+
 def _place(visit: Visit, key: str, asked: dict) -> int:
     """Which half round the PNG shows."""
     run, half = visit.kept.get(key), asked.get("half")
@@ -275,22 +278,6 @@ def _place(visit: Visit, key: str, asked: dict) -> int:
         raise BadInput("There is no such half round: press Run EM first.")
     run.half = half
     return half
-
-
-def _maker(key: str, make: Callable[[Run], tuple[str, bytes]]) -> Callable[[Visit], Path]:
-    """A download of what the visit keeps; BadInput before the first run."""
-
-    def made(visit: Visit) -> Path:
-        run = visit.kept.get(key)
-        if run is None:
-            raise BadInput(NOTHING)
-        name, content = make(run)
-        path = visit.file(f"em-{run.values['data']}-seed{run.values['seed']}-{name}")
-        path.write_bytes(content)
-        return path
-
-    made.__doc__ = make.__doc__
-    return made
 
 
 def _png(run: Run) -> tuple[str, bytes]:

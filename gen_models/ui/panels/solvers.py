@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gen_models import __version__, render
-from gen_models.interface import BadInput, Denoises, GenerativeModel, Option, Range
+from gen_models.interface import Denoises, GenerativeModel, Option, Range
 from gen_models.interface.lists import listed
 from gen_models.solvers import SOLVERS
 from gen_models.ui import cost, film, sweep
@@ -21,8 +20,8 @@ from gen_models.ui.fields import SOLVERS as TITLES
 from gen_models.ui.fields import Field, check, label, number, option_fields, seed, several, text
 from gen_models.ui.live import live
 from gen_models.ui.tabs import Panel, Tab
-from gen_models.ui.visits import Picked, Visit
-from gen_models.ui.widgets import Ask, Form, columns, downloads, note, side, stage
+from gen_models.ui.visits import Picked
+from gen_models.ui.widgets import Ask, Form, columns, downloads, kept_files, note, side, stage
 from gen_models.zoo import comparing
 from gen_models.zoo.comparing import Cell, Moment
 
@@ -78,7 +77,7 @@ def mount(tab: Tab) -> None:
         with stage():
             view = live("solvers", {}, tab.visits, value=None, empty=EMPTY, form=form.id, elem_id=f"{form.id}-view")
             files = {"PNG": _png, "CSV": _csv}
-            downloads(form, {title: _maker(form.id, make) for title, make in files.items()})
+            downloads(form, kept_files(form.id, NOTHING, _named, files))
     tab.on_pick(lambda picked: gr.HTML(value=None), [view])
 
     def work(ask: Ask) -> Iterator[dict[Any, Any] | str]:
@@ -266,18 +265,8 @@ def _media(kept: Comparison, stack: list[Tensor]) -> dict[str, Any]:
 # ---- files ----------------------------------------------------------------------------------------------------
 
 
-def _maker(key: str, make: Callable[[Comparison], tuple[str, bytes]]) -> Callable[[Visit], Path]:
-    def made(visit: Visit) -> Path:
-        kept = visit.kept.get(key)
-        if kept is None:
-            raise BadInput(NOTHING)
-        name, content = make(kept)
-        path = visit.file(f"{kept.ask.picked.name}-seed{kept.ask.seed}-{name}")
-        path.write_bytes(content)
-        return path
-
-    made.__doc__ = make.__doc__
-    return made
+def _named(kept: Comparison) -> str:
+    return f"{kept.ask.picked.name}-seed{kept.ask.seed}-"
 
 
 def _png(kept: Comparison) -> tuple[str, bytes]:

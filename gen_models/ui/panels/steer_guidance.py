@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -20,8 +19,8 @@ from gen_models.ui.fields import Field, label, option_fields, seed, slider, text
 from gen_models.ui.live import live
 from gen_models.ui.panels.judging import Bench, written
 from gen_models.ui.tabs import Tab
-from gen_models.ui.visits import Picked, Visit, card_time
-from gen_models.ui.widgets import Ask, Form, columns, downloads, note, side, stage
+from gen_models.ui.visits import Picked, card_time
+from gen_models.ui.widgets import Ask, Form, columns, downloads, kept_files, note, side, stage
 
 VALUES = 16  # of guidance in one sweep, at most
 SHOWN = 10  # samples of each value on the page
@@ -74,7 +73,7 @@ def mount(tab: Tab) -> None:
             cost.before_the_run(form, lambda ask: _price(ask, tab.device))
         with stage():
             view = live("guidance", {}, tab.visits, form=form.id, elem_id=f"{form.id}-view", **_facts(tab.first))
-            downloads(form, {title: _maker(form.id, make) for title, make in {"PNG": _png, "ZIP": _zip}.items()})
+            downloads(form, kept_files(form.id, NOTHING, _named, {"PNG": _png, "ZIP": _zip}))
     tab.on_pick(lambda picked: gr.HTML(**_facts(picked)), [view])
 
     def work(ask: Ask) -> Iterator[dict[Any, Any] | str]:
@@ -274,18 +273,10 @@ def _cells(cells: dict[str, Any]) -> dict[str, Any]:
 # ---- files ------------------------------------------------------------------------------------------------------
 
 
-def _maker(key: str, make: Callable[[Sweep], tuple[str, bytes]]) -> Callable[[Visit], Path]:
-    def made(visit: Visit) -> Path:
-        sweep = visit.kept.get(key)
-        if sweep is None or not sweep.rows:
-            raise BadInput(NOTHING)
-        ending, content = make(sweep)
-        path = visit.file(f"{sweep.ask.picked.name}-seed{sweep.ask.seed}-guidance.{ending}")
-        path.write_bytes(content)
-        return path
-
-    made.__doc__ = make.__doc__
-    return made
+def _named(sweep: Sweep) -> str:
+    if not sweep.rows:
+        raise BadInput(NOTHING)
+    return f"{sweep.ask.picked.name}-seed{sweep.ask.seed}-guidance."
 
 
 def _png(sweep: Sweep) -> tuple[str, bytes]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -20,7 +19,7 @@ from gen_models.ui.tabs import Panel, Tab
 from gen_models.ui.tree import LEAST, ROOM, Tree, bytes_of
 from gen_models.ui.visits import Picked, Visit, card_time
 from gen_models.ui.walk import Walk
-from gen_models.ui.widgets import Ask, Form, columns, downloads, note, side, stage
+from gen_models.ui.widgets import Ask, Form, columns, downloads, kept_files, note, side, stage
 
 LIVE = 0.05  # seconds between two frames of a run, at least
 MOST = 120  # steps that travel to the browser, besides the start
@@ -70,7 +69,8 @@ def mount(tab: Tab) -> None:
                 empty="This entry has no checkpoint yet. Choose another one, or train it.",
             )
             with gr.Column(elem_classes="gm-behind"):
-                downloads(form, {title: _maker(form.id, make) for title, make in FILES.items()})
+                files = {title: _whole(make) for title, make in FILES.items()}
+                downloads(form, kept_files(form.id, NOTHING, _named, files))
     tab.on_pick(before, [view])
     tab.on_pick(lambda picked: gr.HTML(**_switch(picked)), [switch])
     form.job(_runs(tab, form, view), [view], api_name=f"{tab.family.key}_steps")
@@ -243,18 +243,16 @@ def _looked(tab: Tab, key: str, visit: Visit, asked: dict) -> dict[str, Any]:
     return branch.look(tree, asked, tree.trunk.picked.model(tab.device))
 
 
-def _maker(key: str, make: Callable[[Tree], tuple[str, bytes]]) -> Callable[[Visit], Path]:
-    """A download of what the visit keeps; BadInput before the first run."""
+def _named(tree: Tree) -> str:
+    return f"{tree.trunk.picked.name}-seed{tree.recipe()['seed']}-"
 
-    def made(visit: Visit) -> Path:
-        tree = visit.kept.get(key)
-        if tree is None:
-            raise BadInput(NOTHING)
+
+def _whole(make: Callable[[Tree], tuple[str, bytes]]) -> Callable[[Tree], tuple[str, bytes]]:
+    """The same of a tree that nobody changes meanwhile."""
+
+    def made(tree: Tree) -> tuple[str, bytes]:
         with tree.lock:
-            name, content = make(tree)
-        path = visit.file(f"{tree.trunk.picked.name}-seed{tree.recipe()['seed']}-{name}")
-        path.write_bytes(content)
-        return path
+            return make(tree)
 
     made.__doc__ = make.__doc__
     return made

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -19,8 +18,8 @@ from gen_models.ui.fields import Field, choice, label, number, option_fields, se
 from gen_models.ui.live import live
 from gen_models.ui.sweep import NOTHING, Axis
 from gen_models.ui.tabs import Panel, Tab
-from gen_models.ui.visits import Picked, Visit
-from gen_models.ui.widgets import Ask, Form, columns, downloads, note, side, stage
+from gen_models.ui.visits import Picked
+from gen_models.ui.widgets import Ask, Form, columns, downloads, kept_files, note, side, stage
 
 LIVE = 0.25  # seconds between two updates, at least: the browser takes its time for each
 SHARP, SHOWN = 64, 128  # pixels: smaller pictures are enlarged in the file, larger ones are shrunk on the page
@@ -74,7 +73,7 @@ def mount(tab: Tab) -> None:
                 real=film.packed(real) if real is not None else None,
                 elem_id=f"{form.id}-view",
             )
-            downloads(form, {"PNG": _maker(form.id)})
+            downloads(form, kept_files(form.id, NOTHING_YET, _named, {"PNG": _png}))
     tab.on_pick(_picked, [view])
 
     def work(ask: Ask) -> Iterator[dict[Any, Any] | str]:
@@ -211,27 +210,21 @@ def _done(kept: Sweep, seconds: float) -> str:
     return f"{count} cells in {seconds:.2g} s"
 
 
-def _maker(key: str) -> Callable[[Visit], Path]:
-    def png(visit: Visit) -> Path:
-        """All cells under their headings as one PNG with the recipe."""
-        kept: Sweep | None = visit.kept.get(key)
-        if kept is None:
-            raise BadInput(NOTHING_YET)
-        space = kept.ask.picked.space
-        scale = max(1, round(SHARP / space.shape[-1])) if space.kind == "image" else None
-        pictures = {
-            place: render.points(x, size=140, ground="#ffffff")
-            if space.kind == "points"
-            else render.picture(x[0], space, scale=scale)
-            for place, x in kept.cells.items()
-        }
-        corner = kept.columns.title if kept.rows.name == NOTHING else f"{kept.rows.title} \\ {kept.columns.title}"
-        path = visit.file(f"{kept.ask.picked.name}-sweep.png")
-        picture = sweep.headed(pictures, _headings(kept.rows), _headings(kept.columns), corner)
-        path.write_bytes(render.png(picture, kept.recipe()))
-        return path
+def _named(kept: Sweep) -> str:
+    return f"{kept.ask.picked.name}-"
 
-    return png
+
+def _png(kept: Sweep) -> tuple[str, bytes]:
+    """All cells under their headings as one PNG with the recipe."""
+    space = kept.ask.picked.space
+    points, scale = space.kind == "points", max(1, round(SHARP / space.shape[-1]))
+    drawn = {
+        place: render.points(x, size=140, ground="#ffffff") if points else render.picture(x[0], space, scale=scale)
+        for place, x in kept.cells.items()
+    }
+    corner = kept.columns.title if kept.rows.name == NOTHING else f"{kept.rows.title} \\ {kept.columns.title}"
+    picture = sweep.headed(drawn, _headings(kept.rows), _headings(kept.columns), corner)
+    return "sweep.png", render.png(picture, kept.recipe())
 
 
 PANEL = Panel("Sweep", (Samples,), frozenset({"image", "points"}), mount)

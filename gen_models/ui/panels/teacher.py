@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -17,8 +16,8 @@ from gen_models.interface import BadInput, Frame, GenerativeModel, Imitates, opt
 from gen_models.ui import film
 from gen_models.ui.fields import Field, label, number, seed
 from gen_models.ui.tabs import Panel, Tab
-from gen_models.ui.visits import Picked, Visit, card_time
-from gen_models.ui.widgets import Ask, Form, columns, downloads, note, side, stage
+from gen_models.ui.visits import Picked, card_time
+from gen_models.ui.widgets import Ask, Form, columns, downloads, kept_files, note, side, stage
 
 HINT = "Drag over the calls: the student jumps, and the teacher has to walk as far in as few steps."
 NOTHING = "Nothing has been drawn yet: press Compare, then save."
@@ -60,7 +59,7 @@ def mount(tab: Tab) -> None:
             empty = "This entry has no checkpoint yet. Choose another one, or train it."
             view = film.player(tab.visits, form.id, tuple(files), value=before(tab.first), empty=empty)
             with gr.Column(elem_classes="gm-behind"):
-                downloads(form, {title: _maker(form.id, make) for title, make in files.items()})
+                downloads(form, kept_files(form.id, NOTHING, _named, files))
     tab.on_pick(before, [view])
 
     def work(ask: Ask) -> Iterator[dict[Any, Any] | str]:
@@ -214,20 +213,8 @@ def before(picked: Picked) -> dict[str, Any] | None:
 # ---- files ----------------------------------------------------------------------------------------------------
 
 
-def _maker(key: str, make):
-    """A download of what the visit keeps; BadInput before the first run."""
-
-    def made(visit: Visit) -> Path:
-        pair = visit.kept.get(key)
-        if pair is None:
-            raise BadInput(NOTHING)
-        name, content = make(pair)
-        path = visit.file(f"{pair.picked.name}-seed{pair.seed}-{name}")
-        path.write_bytes(content)
-        return path
-
-    made.__doc__ = make.__doc__
-    return made
+def _named(pair: Pair) -> str:
+    return f"{pair.picked.name}-seed{pair.seed}-"
 
 
 def _beside(pair: Pair, steps: int) -> Image.Image:
