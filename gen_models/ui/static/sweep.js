@@ -90,11 +90,16 @@ window.gm.sweep = (element, props, server, trigger, watch) => {
     const form = await gm.until(() => gm.forms[id]?.ready && gm.forms[id]);
     if (!form || !element.isConnected) return;
     off?.();
+    const lists = { rows: "row_values", columns: "column_values" };
+    const suit = (axis) => form.fill({ [lists[axis]]: props.suggest[form.value()[axis]] ?? "" });
     off = form.on((_, changed) => {
       if (!element.isConnected) return off();
-      const chosen = form.value()[changed];
-      if (changed === "rows" || changed === "columns") form.fill({ [changed === "rows" ? "row_values" : "column_values"]: props.suggest[chosen] ?? "" });
+      if (changed in lists) suit(changed);
     });
+    for (const axis of Object.keys(lists)) { // chosen before this listened: the list still suits another option
+      const { [axis]: chosen, [lists[axis]]: list } = form.value();
+      if (list !== props.suggest[chosen] && Object.values(props.suggest).includes(list)) suit(axis);
+    }
   };
   const again = () => {
     if (!element.isConnected) { document.removeEventListener("gm:theme", again); removeEventListener("resize", again); return watcher.disconnect(); }
