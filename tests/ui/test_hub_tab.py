@@ -167,7 +167,7 @@ def test_other_pipelines_draw_too(open_hub, name):
     run(page, "hub-steps", "2 steps")
     expect(page.locator("#hub-steps-film .gm-count")).to_contain_text("2")
     page.click("#hub-between-noises-button")
-    fill(page, "hub-between-noises", frames=3, steps=2)
+    fill(page, "hub-between-noises", frames=3)
     run(page, "hub-between-noises", "3 frames from seed 0 to seed 1")
     expect(page.locator("#hub-between-noises-film .gm-film")).to_have_attribute("data-frames", "3")
 

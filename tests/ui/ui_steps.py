@@ -62,6 +62,8 @@ def fill(page: Page, form: str, **values: object) -> None:
     """Types values into a form's number boxes, or chooses them in its lists."""
     for name, value in values.items():
         field = page.locator(f"#{form}-{name}")
+        field.wait_for(state="attached")
+        page.wait_for_function("(id) => gm.forms[id]?.ready ?? true", arg=form)  # it is drawn once more until then
         if field.evaluate("node => node.tagName") == "SELECT":
             field.select_option(label=str(value))
         else:
