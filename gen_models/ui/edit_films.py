@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -219,16 +218,10 @@ def _beside(parts: Sequence[Image.Image], gap: int) -> Image.Image:
     return whole
 
 
-def saved(key: str, make: Callable[[Edited], tuple[str, bytes]], visit: Visit) -> Path:
-    """A download of what the visit keeps; BadInput before the first run."""
-    found: Edited | None = visit.kept.get(key)
-    if found is None:
-        raise BadInput(NOTHING)
-    kind, content = make(found)
-    mode = found.asked.mode.replace(" ", "-")
-    path = visit.file(f"{found.asked.picked.name}-{mode}-seed{found.asked.ask.seed}.{kind}")
-    path.write_bytes(content)
-    return path
+def named(edited: Edited) -> str:
+    """How the names of its files begin."""
+    asked = edited.asked
+    return f"{asked.picked.name}-{asked.mode.replace(' ', '-')}-seed{asked.ask.seed}."
 
 
 def taken(key: str, visit: Visit, cell: Any) -> tuple[Tensor, str]:

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import zipfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,13 +23,18 @@ from gen_models import editing, render, zoo
 from gen_models.interface import BadInput
 from gen_models.noise import Noise
 from gen_models.ui import edits, held_out
-from gen_models.ui.edit_films import Edited, saved
+from gen_models.ui.edit_films import NOTHING, Edited, named
 from gen_models.ui.panels import edit
 from gen_models.ui.visits import Picked
-from gen_models.ui.widgets import Ask
+from gen_models.ui.widgets import Ask, kept_files
 
 FORM, ENTRY, PAD = "diffusion-edit", "diffusion-mnist", "diffusion-edit-pad"
 SPACE = zoo.ZOO[ENTRY].where
+
+
+def saved(key: str, make, visit) -> Path:
+    """What the panel's download of that kind writes."""
+    return kept_files(key, NOTHING, named, {"file": make})["file"](visit)
 
 
 def url(x: torch.Tensor) -> str:

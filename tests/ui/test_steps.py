@@ -15,7 +15,7 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 from PIL import Image
 from playwright.sync_api import Page, expect
-from ui_steps import as_shown, fill, go, pixels, run
+from ui_steps import as_shown, at_step, denoised, fill, go, pixels
 
 from gen_models import render, zoo
 from gen_models.interface import Frame, Space, State
@@ -30,21 +30,6 @@ PLAYER = f"{FILM} .gm-player"
 
 def made(shelf: zoo.Shelf, entry: str, n: int, seed: int, **values) -> list[Frame]:
     return list(zoo.sample(zoo.load(entry, shelf), seed, n, **values))
-
-
-def denoised(page: Page, entry: str = "diffusion-mnist", **values) -> None:
-    """Opens the panel, opens its fold and runs it with these values."""
-    go(page, "diffusion", "steps", entry)
-    page.locator(f"#{FORM}-form summary").click()
-    fill(page, FORM, **values)
-    run(page, FORM, "network calls")
-
-
-def at_step(page: Page, k: int) -> None:
-    """Drags the slider to a step."""
-    slider = page.locator(f"{FILM} .gm-range")
-    slider.evaluate("(node, k) => { node.value = k; node.dispatchEvent(new Event('input')); }", k)
-    expect(page.locator(PLAYER)).to_have_attribute("data-step", str(k))
 
 
 def cell(page: Page, track: int, k: int) -> np.ndarray:

@@ -16,7 +16,7 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 from PIL import Image, ImageDraw
 from playwright.sync_api import Page, expect
-from ui_steps import fill, go, run
+from ui_steps import at_step, denoised, fill
 
 from gen_models import render, zoo
 from gen_models.interface import BadInput, Denoises, Frame, Refines, State
@@ -29,19 +29,6 @@ from gen_models.ui.walk import Walk
 RUN, BRANCH, FILM = "diffusion-steps", "diffusion-branch", "#diffusion-steps-film"
 PLAYER, ROWS = f"{FILM} .gm-player", f"{FILM} .gm-way"
 ENTRY = "diffusion-mnist"
-
-
-def denoised(page: Page, entry: str = ENTRY, **values: object) -> None:
-    go(page, "diffusion", "steps", entry)
-    page.locator(f"#{RUN}-form summary").click()
-    fill(page, RUN, **values)
-    run(page, RUN, "network calls")
-
-
-def at_step(page: Page, k: int) -> None:
-    slider = page.locator(f"{FILM} .gm-range")
-    slider.evaluate("(node, k) => { node.value = k; node.dispatchEvent(new Event('input')); }", k)
-    expect(page.locator(PLAYER)).to_have_attribute("data-step", str(k))
 
 
 def branched(page: Page, step: int, rows: int, **values: object) -> None:

@@ -98,3 +98,21 @@ def pixels(page: Page, selector: str) -> np.ndarray:
 def as_shown(x: torch.Tensor, model: GenerativeModel) -> np.ndarray:
     """What a picture (C, H, W) must look like on the page, (H, W, 3) bytes."""
     return np.asarray(render.picture(x, model.space).convert("RGB"))
+
+
+# ---- the Steps panel --------------------------------------------------------------------------------------------
+
+
+def denoised(page: Page, entry: str = "diffusion-mnist", **values: object) -> None:
+    """Opens the panel, opens its fold and runs it with these values."""
+    go(page, "diffusion", "steps", entry)
+    page.locator("#diffusion-steps-form summary").click()
+    fill(page, "diffusion-steps", **values)
+    run(page, "diffusion-steps", "network calls")
+
+
+def at_step(page: Page, k: int) -> None:
+    """Drags the slider to a step."""
+    slider = page.locator("#diffusion-steps-film .gm-range")
+    slider.evaluate("(node, k) => { node.value = k; node.dispatchEvent(new Event('input')); }", k)
+    expect(page.locator("#diffusion-steps-film .gm-player")).to_have_attribute("data-step", str(k))

@@ -6,7 +6,6 @@ import base64
 import io
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -24,7 +23,7 @@ from gen_models.ui.live import live
 from gen_models.ui.panels import raster
 from gen_models.ui.tabs import Panel, Tab
 from gen_models.ui.visits import Picked, Visit, card_time
-from gen_models.ui.widgets import Ask, Form, columns, downloads, note, side, stage
+from gen_models.ui.widgets import Ask, Form, columns, downloads, kept_files, note, side, stage
 
 LIVE = 0.05  # seconds between two frames of a run, at least
 ORIENTATION = 0x0112  # of EXIF
@@ -51,7 +50,7 @@ def mount(tab: Tab) -> None:
                 player = film.player(tab.visits, name, tuple(files), value=None, empty=EMPTY)
             facts = live("edit_facts", {"take": _take(tab, name)}, tab.visits, value=None, pad=f"{name}-pad", form=name)
             with gr.Column(elem_classes="gm-behind"):
-                downloads(form, {title: partial(edit_films.saved, name, make) for title, make in files.items()})
+                downloads(form, kept_files(name, edit_films.NOTHING, edit_films.named, files))
     tab.on_pick(pad.follow, [drawing])
     tab.on_pick(lambda picked: [gr.HTML(**_facts(picked)), None, None], [view, player, facts])
 

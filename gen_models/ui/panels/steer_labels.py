@@ -19,6 +19,7 @@ from gen_models.ui.live import live
 from gen_models.ui.panels.steer_mix import (
     COLOURS,
     FIRST,
+    NOTHING,
     SECOND,
     STEERED,
     Mix,
@@ -26,7 +27,7 @@ from gen_models.ui.panels.steer_mix import (
     done,
     film_of,
     gif,
-    maker,
+    named,
     strip,
     titled,
     zipped,
@@ -34,7 +35,7 @@ from gen_models.ui.panels.steer_mix import (
 from gen_models.ui.tabs import Tab
 from gen_models.ui.visits import Picked, card_time
 from gen_models.ui.walk import Walk
-from gen_models.ui.widgets import Ask, Form, columns, downloads, note, side, stage
+from gen_models.ui.widgets import Ask, Form, columns, downloads, kept_files, note, side, stage
 
 MOST = 100  # steps that travel to the browser
 NUMBERS = 4_000_000  # of one track that travel, at most
@@ -63,7 +64,7 @@ def mount(tab: Tab) -> None:
                 empty="There is nothing to mix here: see why on the left, or choose an entry with a checkpoint.",
             )
             with gr.Column(elem_classes="gm-behind"):
-                downloads(form, {title: maker(form.id, make) for title, make in files.items()})
+                downloads(form, kept_files(form.id, NOTHING, named, files))
     tab.on_pick(lambda picked: (gr.HTML(**_facts(picked)), before(picked)), [mixer, view])
 
     def work(ask: Ask) -> Iterator[dict[Any, Any] | str]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -140,18 +138,9 @@ def choose(visit: Visit, key: str, asked: dict) -> int:
     return cell
 
 
-def maker(key: str, make: Callable[[Mix], tuple[str, bytes]]) -> Callable[[Visit], Path]:
-    def made(visit: Visit) -> Path:
-        mix = visit.kept.get(key)
-        if mix is None:
-            raise BadInput(NOTHING)
-        name, content = make(mix)
-        path = visit.file(f"{mix.ask.picked.name}-seed{mix.ask.seed}-{name}")
-        path.write_bytes(content)
-        return path
-
-    made.__doc__ = make.__doc__
-    return made
+def named(mix: Mix) -> str:
+    """How the names of its files begin."""
+    return f"{mix.ask.picked.name}-seed{mix.ask.seed}-"
 
 
 def _moments(mix: Mix) -> list[tuple[Moment, ...]]:
